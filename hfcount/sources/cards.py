@@ -16,6 +16,7 @@ from typing import Any
 import hfcount
 from hfcount.errors import BadInput
 from hfcount.sources.claims import claims_in, front_matter, hfcount_block
+from hfcount.sources.config_json import read_config_file
 from hfcount.sources.source import Source
 
 
@@ -55,7 +56,7 @@ def load_card(name: str) -> Source:
         model=model,
         kind="card",
         location=location,
-        config=json.loads((folder / "config.json").read_text(encoding="utf-8")),
+        config=read_config_file(folder / "config.json"),
         claims=claims_in(front, f"{location}/README.md"),
         notes=_notes(hfcount_block(front)),
     )

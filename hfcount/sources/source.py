@@ -1,4 +1,4 @@
-"""What every source of model descriptions gives: one small value, be it a card, a folder, the Hub or a header."""
+"""What every source of model descriptions gives: one small value, the same for cards, folders and the Hub."""
 
 from __future__ import annotations
 
