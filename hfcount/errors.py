@@ -1,14 +1,14 @@
 """Everything that hfcount raises for its users, and the exit code of each.
 
-    HfcountError
-    ├── BadInput              2  what was typed or read is wrong: the message says what, where and what to do
-    │   └── UnknownModelType  2  a config whose architecture the installed transformers does not have
-    ├── SourceError           3  a source cannot be reached; each subclass is one reason
-    │   ├── NotFoundError     3  no such repo, revision or file
-    │   ├── GatedError        3  the repo asks for a licence to be accepted, or a token
-    │   ├── OfflineError      3  offline mode, or no network
-    │   └── RateLimitedError  3  too many requests
-    └── UnsoundForm           1  a closed form that does not equal the count
+HfcountError
+├── BadInput              2  what was typed or read is wrong: the message says what, where and what to do
+│   └── UnknownModelType  2  a config whose architecture the installed transformers does not have
+├── SourceError           3  a source cannot be reached; each subclass is one reason
+│   ├── NotFoundError     3  no such repo, revision or file
+│   ├── GatedError        3  the repo asks for a licence to be accepted, or a token
+│   ├── OfflineError      3  offline mode, or no network
+│   └── RateLimitedError  3  too many requests
+└── UnsoundForm           1  a closed form that does not equal the count
 """
 
 from __future__ import annotations

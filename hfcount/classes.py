@@ -1,0 +1,207 @@
+"""Which transformers classes a config names: its config class and its model class."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from hfcount.errors import BadInput, UnknownModelType
+from hfcount.sources.source import Source
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+# For a config that names no architecture: the heads that a user most likely means, first match wins.
+_DEFAULT_HEADS = (
+    "AutoModelForCausalLM",
+    "AutoModelForImageTextToText",
+    "AutoModelForSeq2SeqLM",
+    "AutoModelForSpeechSeq2Seq",
+    "AutoModelForMaskedLM",
+    "AutoModelForImageClassification",
+    "AutoModelForAudioClassification",
+    "AutoModelForCTC",
+    "AutoModelForPreTraining",
+    "AutoModel",
+)
+
+
+def architectures(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """The class names in the config's `architectures`; empty where the field is absent or unusable."""
+    names = raw.get("architectures") or ()
+    if isinstance(names, str):
+        names = (names,)
+    return tuple(name for name in names if isinstance(name, str)) if isinstance(names, (list, tuple)) else ()
+
+
+def model_class_named(name: str) -> type[PreTrainedModel] | None:
+    """The model class of that name in transformers or in the house's own Mini-GPT; None if there is none.
+
+    Only subclasses of PreTrainedModel are answered, so a name in a config cannot reach anything else.
+    """
+    import transformers
+
+    import hfcount.minigpt
+
+    for home in (transformers, hfcount.minigpt):
+        found = getattr(home, name, None) if name.isidentifier() and not name.startswith("_") else None
+        if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
+            return found
+    return None
+
+
+def config_class_for(raw: Mapping[str, Any], source: Source, *, trust_remote_code: bool = False) -> Any:
+    """The config class for the raw fields: by model_type or, where that is absent, by the architecture.
+
+    Raises UnknownModelType, or BadInput where the config names nothing to go by. The repository's own
+    code is imported only if `trust_remote_code`, and only where transformers itself has no such type.
+    """
+    from transformers import CONFIG_MAPPING
+
+    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
+
+    model_type = raw.get("model_type")
+    if isinstance(model_type, str) and model_type in CONFIG_MAPPING:
+        return CONFIG_MAPPING[model_type]
+    if "AutoConfig" in _auto_map(raw):
+        if trust_remote_code:
+            return _remote_class(raw, source, "AutoConfig")
+        raise _own_code_refused(source.model)
+    if not model_type:
+        return _config_class_by_architecture(raw, source)
+    near = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING), n=3)
+    hint = f"; near names: {', '.join(near)}" if near else ""
+    raise UnknownModelType(
+        f"{source.model}: model_type {model_type!r} is not known to the installed transformers{hint}; "
+        "a newer transformers may have it"
+    )
+
+
+def _config_class_by_architecture(raw: Mapping[str, Any], source: Source) -> Any:
+    for name in architectures(raw):
+        model_class = model_class_named(name)
+        if model_class is not None and model_class.config_class is not None:
+            return model_class.config_class
+    raise BadInput(f"{source.model}: config.json has neither a model_type nor an architecture that transformers knows")
+
+
+def model_class_for(
+    config: PreTrainedConfig,
+    raw: Mapping[str, Any],
+    *,
+    where: str,
+    class_name: str | None = None,
+    remote: Source | None = None,
+) -> tuple[type[PreTrainedModel], tuple[str, ...]]:
+    """The class to build, and a note for each choice that the config left open.
+
+    `class_name` is the user's wish; else the first of the config's `architectures`; else the default head
+    of the model type. Raises BadInput where the name is no transformers model class.
+    """
+    if class_name is not None:
+        return _wished_class(config, class_name, where), ()
+    named = architectures(raw)
+    if named:
+        found = model_class_named(named[0])
+        if found is None and remote is not None:
+            return _remote_model_class(raw, remote, named[0]), ()
+        if found is None and _auto_map(raw):
+            raise _own_code_refused(where)
+        if found is None:
+            raise BadInput(f"{where}: architecture {named[0]!r} is no model class of transformers{_near(named[0])}")
+        others = ", ".join(named[1:])
+        return found, (f"architectures also names {others}; --class counts another",) if others else ()
+    return _default_class(config, where)
+
+
+def _wished_class(config: PreTrainedConfig, class_name: str, where: str) -> type[PreTrainedModel]:
+    found = model_class_named(class_name)
+    if found is None:
+        raise BadInput(f"--class {class_name}: no model class of transformers{_near(class_name)}")
+    if fitting_config(config, found) is None:
+        raise BadInput(
+            f"--class {class_name}: wants a {getattr(found.config_class, '__name__', 'different config')}, "
+            f"but {where} has a {type(config).__name__}"
+        )
+    return found
+
+
+def _default_class(config: PreTrainedConfig, where: str) -> tuple[type[PreTrainedModel], tuple[str, ...]]:
+    import transformers
+
+    for head in _DEFAULT_HEADS:
+        mapping = getattr(transformers, head)._model_mapping
+        if type(config) in mapping:
+            found = mapping[type(config)]
+            found = found[0] if isinstance(found, (list, tuple)) else found
+            return found, (f"config.json names no architecture; counted as {found.__name__}",)
+    raise BadInput(f"{where}: config.json names no architecture and {type(config).__name__} has no default one")
+
+
+def fitting_config(config: PreTrainedConfig, model_class: type[PreTrainedModel]) -> PreTrainedConfig | None:
+    """The config that `model_class` is built from: `config`, or its text config where the class wants that.
+
+    None where neither fits. Some model types share another type's classes, so a class that the auto mappings
+    pair with the config fits too.
+    """
+    from transformers.models.auto import modeling_auto
+
+    wanted = model_class.config_class
+    text = text_config(config)
+    if wanted is None or isinstance(config, wanted):
+        return config
+    if isinstance(text, wanted):
+        return text
+    for name, mapping in vars(modeling_auto).items():
+        if name.endswith("_MAPPING") and type(config) in mapping and mapping[type(config)] is model_class:
+            return config
+    return None
+
+
+def text_config(config: PreTrainedConfig) -> PreTrainedConfig:
+    """The part of `config` that describes the (decoding) language model; the config itself where it is that."""
+    try:
+        return config.get_text_config()
+    except ValueError:  # a text encoder and a decoder: the decoder is the language model
+        return config.get_text_config(decoder=True)
+
+
+def _near(name: str) -> str:
+    import transformers
+
+    names = [each for each in dir(transformers) if "For" in each or each.endswith("Model")]
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
+    return f"; near names: {', '.join(near)}" if near else ""
+
+
+def _auto_map(raw: Mapping[str, Any]) -> Mapping[str, Any]:
+    auto_map = raw.get("auto_map")
+    return auto_map if isinstance(auto_map, Mapping) else {}
+
+
+def _own_code_refused(where: str) -> UnknownModelType:
+    return UnknownModelType(
+        f"{where}: its architecture is the repository's own code, which is neither imported nor run unless "
+        "you say so with --trust-remote-code"
+    )
+
+
+def _remote_class(raw: Mapping[str, Any], source: Source, auto_class: str) -> Any:
+    """The class that the repository's own code gives for `auto_class`; this imports that code."""
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    reference = _auto_map(raw)[auto_class]
+    reference = reference[0] if isinstance(reference, (list, tuple)) else reference
+    place = source.model if source.kind == "hub" else source.location
+    try:
+        return get_class_from_dynamic_module(reference, place, revision=source.revision)
+    except Exception as error:
+        raise BadInput(f"{source.model}: its own code cannot be loaded ({type(error).__name__}: {error})") from error
+
+
+def _remote_model_class(raw: Mapping[str, Any], source: Source, name: str) -> Any:
+    for auto_class, reference in _auto_map(raw).items():
+        if auto_class != "AutoConfig" and str(reference).endswith(f".{name}"):
+            return _remote_class(raw, source, auto_class)
+    raise BadInput(f"{source.model}: its auto_map has no class {name!r}")

@@ -1,0 +1,115 @@
+"""A source's raw config.json, with the user's overrides, to the config object of its own class."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hfcount.classes import config_class_for, text_config
+from hfcount.errors import BadInput
+from hfcount.limits import check_sizes, guarded_build
+from hfcount.overrides import override
+from hfcount.sources.source import Source
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig
+
+# Fields that say how to run a model or how its file is packed, not what its parameters are. Left in, they
+# would make transformers look for kernels and quantizers that counting does not need.
+RUN_TIME_FIELDS = ("_attn_implementation", "attn_implementation", "quantization_config", "compression_config")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LoadedConfig:
+    """A config object with the raw fields that it was made from.
+
+    Attributes:
+        config: the transformers config.
+        raw: the published fields after the overrides, run-time fields left out.
+        where: the model's name, for messages.
+        quantization: the published `quantization_config`, if any: the file is packed, the counts are not.
+        remote: the source whose own code may run, or None.
+        notes: what was changed on the way, a line each.
+    """
+
+    config: PreTrainedConfig
+    raw: Mapping[str, Any]
+    where: str
+    quantization: Mapping[str, Any] | None = None
+    remote: Source | None = None
+    notes: tuple[str, ...] = ()
+
+
+def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_code: bool = False) -> LoadedConfig:
+    """The config of `source` with `settings` ("KEY=VALUE", dotted for nested fields) laid over it.
+
+    Raises BadInput for a config that no model of its type can have, an unknown field in `settings`, or an
+    architecture that the installed transformers lacks.
+    """
+    raw = {key: value for key, value in copy.deepcopy(dict(source.config)).items() if key not in RUN_TIME_FIELDS}
+    quantization = source.config.get("quantization_config")
+    check_sizes(raw, where=source.model)
+    config_class = config_class_for(raw, source, trust_remote_code=trust_remote_code)
+    notes: list[str] = []
+    if settings:
+        base = _construct(config_class, raw, source.model)
+        notes += override(raw, settings, base, where=source.model)
+        check_sizes(raw, where=source.model)
+    config = _construct(config_class, raw, source.model)
+    _check_heads(config, raw, source.model)
+    return LoadedConfig(
+        config=config,
+        raw=raw,
+        where=source.model,
+        quantization=quantization if isinstance(quantization, Mapping) else None,
+        remote=source if trust_remote_code and "auto_map" in raw else None,
+        notes=tuple(notes),
+    )
+
+
+def _construct(config_class: Any, raw: Mapping[str, Any], where: str) -> PreTrainedConfig:
+    try:
+        with guarded_build(where):
+            return config_class.from_dict(copy.deepcopy(dict(raw)))
+    except BadInput:
+        raise
+    except Exception as error:  # whatever a config class raises, it is the config that is wrong
+        raise BadInput(f"{where}: not a valid {config_class.__name__}: {one_line(error)}") from error
+
+
+def one_line(error: BaseException) -> str:
+    """The message of an exception on one line, without the class names that validators put around it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("Class validation error", "Validation error"))] or lines
+    text = " ".join(kept) or type(error).__name__
+    for prefix in ("ValueError: ", "TypeError: "):
+        text = text.removeprefix(prefix)
+    return text if len(text) <= 300 else f"{text[:297]}..."
+
+
+def _check_heads(config: PreTrainedConfig, raw: Mapping[str, Any], where: str) -> None:
+    """Raise BadInput where heads do not divide: several classes round down silently and count too little."""
+    text = text_config(config)
+    heads, kv_heads = _integer(text, "num_attention_heads"), _integer(text, "num_key_value_heads")
+    hidden = _integer(text, "hidden_size")
+    if heads and kv_heads and heads % kv_heads:
+        raise BadInput(f"{where}: {heads} attention heads cannot be shared by {kv_heads} key-value heads")
+    fields = {field.name: field.default for field in dataclasses.fields(type(text))}  # type: ignore[arg-type]
+    nested = raw.get("text_config")
+    given = {**raw, **(nested if isinstance(nested, Mapping) else {})}
+    derived = not any(isinstance(fields.get(name), int) or given.get(name) for name in _HEAD_SIZE_FIELDS)
+    if heads and hidden and hidden % heads and derived:
+        raise BadInput(f"{where}: hidden size {hidden:,} is not a multiple of its {heads} attention heads")
+
+
+_HEAD_SIZE_FIELDS = (
+    "head_dim", "kv_channels", "d_kv", "v_head_dim", "attention_head_dim", "attention_head_size", "dim_head",
+    "attention_hidden_size", "hidden_size_per_head",
+)  # fmt: skip
+
+
+def _integer(config: object, name: str) -> int | None:
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None

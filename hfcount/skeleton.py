@@ -1,0 +1,141 @@
+"""A config to its real class, built empty: every parameter on the meta device, tied as published."""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+from typing import TYPE_CHECKING
+
+from hfcount.classes import fitting_config, model_class_for
+from hfcount.configs import LoadedConfig, one_line
+from hfcount.errors import BadInput
+from hfcount.limits import BUILD_SECONDS, guarded_build
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedConfig, PreTrainedModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Skeleton:
+    """A model without weights.
+
+    Attributes:
+        model: the real class; its parameters and buffers have shapes and dtypes but no storage.
+        config: the config that the class was built from.
+        published_untied: config.json says that the LM head is a matrix of its own, but the class tied it.
+        notes: what a reader of the count must know, a line each.
+    """
+
+    model: PreTrainedModel
+    config: PreTrainedConfig
+    published_untied: bool
+    notes: tuple[str, ...] = ()
+
+
+def build_skeleton(loaded: LoadedConfig, *, class_name: str | None = None, seconds: float | None = None) -> Skeleton:
+    """The class that the config names (or `class_name`), empty and tied.
+
+    Built under `accelerate.init_empty_weights(include_buffers=True)`: its default flag would allocate
+    every parameter first and leave ties broken. `seconds` bounds the building.
+    Raises BadInput where the config cannot be built, a weight that is declared tied is not, or memory for
+    real would be needed.
+    """
+    model_class, notes = model_class_for(
+        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, remote=loaded.remote
+    )
+    config = fitting_config(loaded.config, model_class)
+    if config is None:
+        raise BadInput(
+            f"{loaded.where}: architecture {model_class.__name__} does not take a {type(loaded.config).__name__}"
+        )
+    model = build_empty(model_class, config, where=loaded.where, seconds=seconds)
+    published_untied = loaded.raw.get("tie_word_embeddings") is False and head_is_tied(model)
+    if published_untied:
+        notes += (
+            "config.json says tie_word_embeddings = false, but this class ties the LM head all the same; "
+            "`untied` is the count with the separate head",
+        )
+    if loaded.quantization is not None:
+        method = loaded.quantization.get("quant_method", "a packed format")
+        notes += (f"the published file is packed ({method}); the counts are of the unpacked weights",)
+    return Skeleton(model=model, config=config, published_untied=published_untied, notes=loaded.notes + notes)
+
+
+def build_empty(
+    model_class: type[PreTrainedModel],
+    config: PreTrainedConfig,
+    *,
+    where: str,
+    seconds: float | None = None,
+) -> PreTrainedModel:
+    """`model_class` built from `config` on the meta device, tied, in evaluation mode.
+
+    Raises BadInput naming `where` for whatever the constructor makes of a config that cannot be built.
+    """
+    from accelerate import init_empty_weights
+
+    # transformers warns of missing kernels and of generation settings, which counting does not need.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    try:
+        with guarded_build(where, seconds=seconds or BUILD_SECONDS), init_empty_weights(include_buffers=True):
+            model = model_class._from_config(config, attn_implementation="eager")
+            _empty_the_rest(model)
+            model.tie_weights()
+    except BadInput:
+        raise
+    except Exception as error:  # whatever a constructor raises, it is the config that cannot be built
+        raise BadInput(f"{where}: cannot be built as {model_class.__name__}: {one_line(error)}") from error
+    _assert_empty_and_tied(model, where)
+    return model.eval()
+
+
+def _empty_the_rest(model: PreTrainedModel) -> None:
+    """Put on the meta device what a legacy constructor (`torch.FloatTensor(...)`) allocated in spite of the context."""
+    from torch import nn
+
+    for module in model.modules():
+        for leaf, parameter in module._parameters.items():
+            if parameter is not None and parameter.device.type != "meta":
+                module._parameters[leaf] = nn.Parameter(parameter.to("meta"), parameter.requires_grad)
+
+
+def _assert_empty_and_tied(model: PreTrainedModel, where: str) -> None:
+    """Raise BadInput if a parameter has storage, or if a weight that the class declares tied is not."""
+    parameters = dict(model.named_parameters(remove_duplicate=False))
+    real = [name for name, parameter in parameters.items() if parameter.device.type != "meta"]
+    if real:
+        raise BadInput(f"{where}: {real[0]} was allocated for real, so the model is not built empty")
+    for target, source in model.get_expanded_tied_weights_keys(all_submodels=True).items():
+        if target in parameters and source in parameters and parameters[target] is not parameters[source]:
+            raise BadInput(f"{where}: {target} is declared tied to {source}, but the class built two parameters")
+
+
+def head_is_tied(model: PreTrainedModel) -> bool:
+    """Whether the LM head's matrix is the parameter of an embedding (an encoder's, a decoder's or both's)."""
+    from torch import nn
+
+    head = output_embeddings(model)
+    weight = None if isinstance(head, nn.Embedding) else getattr(head, "weight", None)
+    embeddings = (each for each in model.modules() if isinstance(each, nn.Embedding))
+    return weight is not None and any(each.weight is weight for each in embeddings)
+
+
+def input_embeddings(model: PreTrainedModel) -> nn.Module | None:
+    """The module that turns token ids into vectors, as the class itself says; None if it has none."""
+    return _asked(model, "get_input_embeddings")
+
+
+def output_embeddings(model: PreTrainedModel) -> nn.Module | None:
+    """The LM head's last module, as the class itself says; None if it has none."""
+    return _asked(model, "get_output_embeddings")
+
+
+def _asked(model: PreTrainedModel, getter: str) -> nn.Module | None:
+    from torch import nn
+
+    try:
+        found = getattr(model, getter)()
+    except (NotImplementedError, AttributeError):
+        return None
+    return found if isinstance(found, nn.Module) else None
