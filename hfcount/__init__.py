@@ -1,5 +1,60 @@
-"""hfcount: how many parameters a model has and where, why, and what training it costs."""
+"""hfcount: how many parameters a model has and where, why that is the number, and what training would add.
+
+    >>> import hfcount
+    >>> hfcount.count("gpt2").sizes.total
+    124439808
+
+Importing hfcount loads neither torch nor transformers; the first call does.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from hfcount._version import __version__
+from hfcount.errors import (
+    BadInput,
+    GatedError,
+    HfcountError,
+    NotFoundError,
+    OfflineError,
+    RateLimitedError,
+    SourceError,
+    UnknownModelType,
+    UnsoundForm,
+)
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from hfcount.api import Count, compare, count, explain
+
+_FROM_API = ("Count", "compare", "count", "explain")
+
+__all__ = [
+    "BadInput",
+    "Count",
+    "GatedError",
+    "HfcountError",
+    "NotFoundError",
+    "OfflineError",
+    "RateLimitedError",
+    "SourceError",
+    "UnknownModelType",
+    "UnsoundForm",
+    "__version__",
+    "compare",
+    "count",
+    "explain",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The public functions, imported when they are first asked for."""
+    if name in _FROM_API:
+        from hfcount import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module 'hfcount' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

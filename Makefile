@@ -1,0 +1,52 @@
+# `make demo` and `make test` set up all they need in .venv; nothing is assumed but python3 with venv, git and make.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+WORKERS ?= auto
+READY := $(VENV)/.ready
+
+.PHONY: help demo test quick lint cards wheel-test lowest clean
+
+help:
+	@echo "make demo     hfcount gpt2 --lora-r 8"
+	@echo "make test     the whole test suite"
+	@echo "make quick    the suite without the slow sweeps"
+	@echo "make lint     ruff and mypy"
+	@echo "make cards    write model_cards/ anew from scripts/facts/"
+	@echo "make lowest   the quick tests at the lowest supported transformers and PEFT"
+
+demo: $(READY)
+	$(BIN)/hfcount gpt2 --lora-r 8
+
+test: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+
+quick: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+cards: $(READY)
+	$(BIN)/python scripts/build_cards.py
+
+# The stamp is made last, so that a set-up that was interrupted is done again and a finished one is not.
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@touch $(READY)
+
+# The lowest versions that pyproject.toml allows, in an environment of their own.
+LOWEST := .venv-lowest
+lowest: $(LOWEST)/.ready
+	$(LOWEST)/bin/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not pinned"
+
+$(LOWEST)/.ready: pyproject.toml constraints.txt constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[dev]"
+	@touch $(LOWEST)/.ready
+
+clean:
+	rm -rf $(VENV) $(LOWEST) dist build .pytest_cache .mypy_cache .ruff_cache .hypothesis

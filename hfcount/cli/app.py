@@ -1,0 +1,91 @@
+"""The `hfcount` command: which command is meant, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from hfcount._version import __version__
+from hfcount.cli import compare, count, env, explain
+from hfcount.errors import HfcountError
+
+OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
+
+
+class ModelFirst(TyperGroup):
+    """`hfcount MODEL ...` means `hfcount count MODEL ...`, so that the main job is one word long."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in OWN_OPTIONS:
+            args = ["count", *args]
+        return super().parse_args(ctx, args)
+
+
+app = typer.Typer(
+    cls=ModelFirst,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="How many parameters a model has and where, why that is the number, and what LoRA would train. "
+    "No weight is ever downloaded.\n\n"
+    "[bold]hfcount gpt2 --lora-r 8[/bold] is the main job: `hfcount MODEL` is short for `hfcount count MODEL`.",
+    rich_markup_mode="rich",
+)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"hfcount {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_version, is_eager=True),
+) -> None:
+    """Options of hfcount itself."""
+
+
+app.command("count")(count.command)
+app.command("explain")(explain.command)
+app.command("compare")(compare.command)
+app.command("env")(env.command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with its code; an error is one line on stderr, never a traceback."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """The exit code of the command line `arguments` (default: this process's)."""
+    try:
+        code = app(args=None if arguments is None else list(arguments), prog_name="hfcount", standalone_mode=False)
+        sys.stdout.flush()
+        return code if isinstance(code, int) else 0
+    except HfcountError as error:
+        return _complain(str(error), error.exit_code)
+    except KeyboardInterrupt:
+        return _complain("interrupted", 2)
+    except BrokenPipeError:  # the reader of a pipe left early, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if hasattr(error, "format_message"):  # an error of usage, from the parser of options
+            return _complain(f"{error.format_message()} (see hfcount --help)", 2)
+        if type(error).__name__ == "Abort":
+            return _complain("interrupted", 2)
+        if os.environ.get("HFCOUNT_DEBUG"):
+            raise
+        name = f"{type(error).__name__}: {error}".splitlines()[0]
+        return _complain(f"a fault in hfcount itself ({name}); HFCOUNT_DEBUG=1 shows where, please report it", 2)
+
+
+def _complain(message: str, code: int) -> int:
+    print(f"hfcount: {' '.join(message.split())}", file=sys.stderr)
+    return code

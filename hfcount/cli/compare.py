@@ -1,0 +1,44 @@
+"""`hfcount compare MODEL MODEL ...`: models side by side."""
+
+from __future__ import annotations
+
+from hfcount.cli import options
+from hfcount.cli.options import Format
+
+
+def command(
+    models: options.Models,
+    settings: options.Set = None,
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    class_name: options.ClassName = None,
+    format: options.FormatOption = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    timeout: options.Timeout = None,
+) -> int:
+    """Models side by side: their sizes, and what share of each a component has.
+
+    Example: [bold]hfcount compare mini-gpt-lab02 mini-gpt-medium mini-gpt-large[/bold]
+    """
+    from hfcount.cli.output import chosen, emit, print_text
+
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout)
+    written = chosen(format, output)
+
+    from hfcount.api import compare
+    from hfcount.report import csv, document, markdown, terminal
+
+    results = compare(models, **how)
+    if quiet:
+        print_text("".join(f"{each.model}\t{each.sizes.total}\n" for each in results))
+    else:
+        renderings = {
+            Format.table: lambda: terminal.comparison_report(results),
+            Format.json: lambda: document.comparison_document(results),
+            Format.csv: lambda: csv.comparison_csv(results),
+            Format.markdown: lambda: markdown.comparison_markdown(results),
+        }
+        emit(renderings, written, output)
+    return 0 if all(each.all_matches for each in results) else 1

@@ -1,0 +1,83 @@
+"""`hfcount MODEL`: the main job."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hfcount.cli import options
+from hfcount.cli.options import Format
+
+
+class By(str, Enum):
+    """What the table of parameters is summed by."""
+
+    component = "component"
+    layer = "layer"
+    module = "module"
+    parameter = "parameter"
+
+
+def command(
+    model: options.Model,
+    lora_r: Annotated[
+        list[str] | None,
+        typer.Option("--lora-r", metavar="R[,R...]", help="Ranks to count LoRA for; repeatable.", show_default=False),
+    ] = None,
+    lora_targets: Annotated[
+        str,
+        typer.Option(metavar="SET|NAMES", help="default (PEFT's own), all-linear, attention, mlp, or module names."),
+    ] = "default",
+    by: Annotated[By, typer.Option(help="What the parameters are summed by.")] = By.component,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw where the mass lies: .png, .svg, .pdf.", show_default=False)
+    ] = None,
+    settings: options.Set = None,
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    class_name: options.ClassName = None,
+    format: options.FormatOption = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    timeout: options.Timeout = None,
+) -> int:
+    """How many parameters a model has and where, by which convention, and what LoRA would train.
+
+    Example: [bold]hfcount gpt2 --lora-r 8[/bold]
+    """
+    from hfcount.cli.output import chosen, emit, print_text
+
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout)
+    ranks = options.ranks(lora_r)
+    written = chosen(format, output)
+    if plot is not None:
+        from hfcount.report.figures import check_figure_path
+        from hfcount.report.files import check_writable
+
+        check_figure_path(plot)
+        check_writable(plot)
+
+    from hfcount.api import count
+    from hfcount.report import csv, document, markdown, terminal
+
+    result = count(model, lora_r=ranks, lora_targets=lora_targets, **how)
+    if quiet:
+        print_text("".join(f"{figure}\n" for figure in (result.sizes.total, *(each.trainable for each in result.lora))))
+    else:
+        renderings = {
+            Format.table: lambda: terminal.count_report(result, by=by.value),
+            Format.json: lambda: document.count_document(result, by=by.value),
+            Format.csv: lambda: csv.count_csv(result, by=by.value),
+            Format.markdown: lambda: markdown.count_markdown(result, by=by.value),
+        }
+        emit(renderings, written, output)
+    if plot is not None:
+        from hfcount.report.figures import distribution
+        from hfcount.report.files import write_figure
+
+        write_figure(plot, distribution(result.table, title=result.model))
+    return 0 if result.all_matches else 1

@@ -1,0 +1,51 @@
+"""`hfcount explain MODEL FIGURE`: which convention gives a published figure."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hfcount.cli import options
+from hfcount.cli.options import Format
+
+
+def command(
+    model: options.Model,
+    figure: Annotated[str, typer.Argument(metavar="FIGURE", help="As published: 117M, 1.5B, 124439808.")],
+    settings: options.Set = None,
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    class_name: options.ClassName = None,
+    format: options.FormatOption = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    timeout: options.Timeout = None,
+) -> int:
+    """Which convention gives a published figure, to its printed precision, and by how much the others miss it.
+
+    The exit code is 1 if nothing that is known explains the figure.
+
+    Example: [bold]hfcount explain gpt2 117M[/bold]
+    """
+    from hfcount.cli.output import chosen, emit, print_text
+
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout)
+    written = chosen(format, output)
+
+    from hfcount.api import explain
+    from hfcount.report import csv, document, markdown, terminal
+
+    result, explanation = explain(model, figure, **how)
+    if quiet:
+        print_text("".join(f"{each.convention.name}\n" for each in explanation.matches))
+    else:
+        renderings = {
+            Format.table: lambda: terminal.explanation_report(result, explanation),
+            Format.json: lambda: document.explanation_document(result, explanation),
+            Format.csv: lambda: csv.explanation_csv(explanation),
+            Format.markdown: lambda: markdown.explanation_markdown(result, explanation),
+        }
+        emit(renderings, written, output)
+    return 0 if explanation.explained else 1

@@ -1,0 +1,90 @@
+"""The options that every model command takes, declared once."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hfcount.errors import BadInput
+
+
+class Format(str, Enum):
+    """How a result is written."""
+
+    table = "table"
+    json = "json"
+    csv = "csv"
+    markdown = "markdown"
+
+
+FORMAT_OF_SUFFIX = {".json": Format.json, ".csv": Format.csv, ".md": Format.markdown, ".markdown": Format.markdown}
+
+_MODEL = "A folder with a config.json, a bundled card (gpt2, llama-7b, mini-gpt), or a Hub id."
+
+Model = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL, show_default=False)]
+Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODEL, show_default=False)]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config; repeatable.", show_default=False),
+]
+Revision = Annotated[
+    str | None, typer.Option(help="A branch, tag or commit of the Hub repository.", show_default=False)
+]
+Offline = Annotated[bool, typer.Option("--offline", help="Use what is on this machine; ask the network nothing.")]
+ClassName = Annotated[
+    str | None, typer.Option("--class", metavar="NAME", help="Count another architecture class.", show_default=False)
+]
+FormatOption = Annotated[
+    Format | None,
+    typer.Option("--format", help="table on the screen, or by the suffix of --output.", show_default=False),
+]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Write the result to a file instead.", show_default=False)
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare figures alone.")]
+TrustRemoteCode = Annotated[
+    bool, typer.Option("--trust-remote-code", help="Let the repository's own code run, where it needs that.")
+]
+Timeout = Annotated[
+    float | None,
+    typer.Option(metavar="SECONDS", help="For each request, and for building the model.", show_default=False),
+]
+
+
+def how(
+    settings: list[str] | None,
+    revision: str | None,
+    offline: bool,
+    class_name: str | None,
+    trust_remote_code: bool,
+    timeout: float | None,
+) -> dict[str, Any]:
+    """The common options as the keyword arguments of the public functions; BadInput for an unusable timeout."""
+    if timeout is not None and not 0 < timeout < 1e6:
+        raise BadInput(f"--timeout {timeout:g}: give a positive number of seconds")
+    return {
+        "settings": settings or (),
+        "revision": revision,
+        "offline": offline,
+        "class_name": class_name,
+        "trust_remote_code": trust_remote_code,
+        "timeout": timeout,
+    }
+
+
+def ranks(values: list[str] | None) -> tuple[int, ...]:
+    """The ranks of `--lora-r 4,8,16`, repeatable; each once, in the order given. BadInput for what is none."""
+    found: list[int] = []
+    for text in ",".join(values or ()).split(",") if values else ():
+        try:
+            rank = int(text.strip())
+        except ValueError:
+            raise BadInput(f"--lora-r {text.strip()!r}: a rank is a positive integer, as in --lora-r 4,8,16") from None
+        if rank < 1:
+            raise BadInput(f"--lora-r {rank}: a rank is a positive integer, as in --lora-r 4,8,16")
+        found.append(rank)
+    return tuple(dict.fromkeys(found))
+

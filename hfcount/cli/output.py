@@ -1,0 +1,54 @@
+"""The one place where results leave the program: to stdout or to a file, in the format asked for."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from hfcount.cli.options import FORMAT_OF_SUFFIX, Format
+from hfcount.report.files import check_writable, write_text
+
+
+def chosen(format: Format | None, output: Path | None) -> Format:
+    """The format asked for, else the one that the output's suffix stands for, else a table."""
+    if output is not None:
+        check_writable(output)
+    return format or (FORMAT_OF_SUFFIX.get(output.suffix.lower()) if output else None) or Format.table
+
+
+def emit(renderings: Mapping[Format, Callable[[], Any]], format: Format, output: Path | None) -> None:
+    """Render in `format` and print, or write to `output`. JSON is given as a dict, a table as a rich renderable."""
+    body = renderings[format]()
+    if format is Format.json:
+        text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+    elif format is Format.table:
+        text = _table_text(body, to_screen=output is None)
+    else:
+        text = body
+    if output is None:
+        print_text(text)
+    else:
+        write_text(output, text)
+
+
+def print_text(text: str) -> None:
+    """Print on stdout, as UTF-8 where the terminal's own encoding lacks a sign."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.buffer.write(text.encode("utf-8"))
+
+
+def _table_text(body: Any, *, to_screen: bool) -> str:
+    from rich.console import Console
+
+    from hfcount.report.terminal import to_text
+
+    screen = Console()
+    on_terminal = to_screen and screen.is_terminal
+    color = on_terminal and not os.environ.get("NO_COLOR")
+    return to_text(body, width=screen.width if on_terminal else None, color=color)

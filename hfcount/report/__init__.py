@@ -1,0 +1,1 @@
+"""How answers look: terminal, JSON, CSV, Markdown, figures. Nothing here computes a count."""

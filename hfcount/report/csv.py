@@ -1,0 +1,52 @@
+"""Results as CSV: one table each, a header line, exact integers."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from hfcount.api import Count
+from hfcount.report.document import breakdown_rows
+
+
+def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
+    """`rows` as CSV text with the `columns` named; None becomes an empty cell."""
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, fieldnames=list(columns), extrasaction="ignore", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return buffer.getvalue()
+
+
+def count_csv(result: Count, *, by: str = "component") -> str:
+    """The breakdown's rows: name, parameters, share, formula. What adds up to the total, and nothing else."""
+    return to_csv(breakdown_rows(result, by), ["name", "parameters", "share", "formula"])
+
+
+def explanation_csv(explanation: Any) -> str:
+    """A row per convention: whether it gives the figure, its count, the difference."""
+    rows = [
+        {
+            "gives_it": gives,
+            "name": each.convention.name,
+            "parameters": each.convention.parameters,
+            "difference": each.difference,
+            "basis": each.convention.basis,
+            "derivation": each.convention.derivation,
+        }
+        for gives, found in ((True, explanation.matches), (False, explanation.misses))
+        for each in found
+    ]
+    return to_csv(rows, ["gives_it", "name", "parameters", "difference", "basis", "derivation"])
+
+
+def comparison_csv(results: tuple[Count, ...]) -> str:
+    """A row per model and component: model, component, parameters, share."""
+    rows = [
+        {"model": each.model, "component": part.component, "parameters": part.parameters, "share": round(part.share, 4)}
+        for each in results
+        for part in each.components
+    ]
+    return to_csv(rows, ["model", "component", "parameters", "share"])

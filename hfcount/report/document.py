@@ -1,0 +1,149 @@
+"""Results as plain dicts and rows: the JSON that programs read, and the tables that CSV and Markdown share."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hfcount.api import Count
+from hfcount.breakdown import breakdown
+
+SCHEMA = 1
+
+
+def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:
+    """The JSON of `hfcount MODEL`, as INTERFACE fixes it, with the rows of `--by` as "breakdown"."""
+    sizes = result.sizes
+    return {
+        "schema": SCHEMA,
+        "model": result.model,
+        "model_class": result.model_class,
+        "model_type": result.model_type,
+        "source": {
+            "kind": result.source.kind,
+            "location": result.source.location,
+            "revision": result.source.revision,
+        },
+        "versions": dict(result.versions),
+        "parameters": {
+            "total": sizes.total,
+            "embedding": sizes.embedding,
+            "lm_head": sizes.lm_head,
+            "non_embedding": sizes.non_embedding,
+            "active": sizes.active,
+            "untied": sizes.untied,
+            "buffers": sizes.buffers,
+        },
+        "components": [
+            {**dataclasses.asdict(each), "share": round(each.share, 4)} for each in result.components
+        ],
+        "formula": formula_document(result),
+        "conventions": [
+            {
+                "name": each.name,
+                "parameters": each.parameters,
+                "published": list(each.published),
+                "note": each.note,
+                "derivation": each.derivation,
+                "basis": each.basis,
+            }
+            for each in result.conventions
+        ],
+        "lora": [lora_document(each) for each in result.lora],
+        "breakdown": {"by": by, "rows": breakdown_rows(result, by)},
+        "notes": list(result.notes),
+    }
+
+
+def formula_document(result: Count) -> dict[str, Any]:
+    """The closed form's part of the JSON; all null where there is no form."""
+    form = result.form
+    if form is None:
+        return {"text": None, "value": None, "matches": None, "origin": None, "symbols": {}}
+    return {
+        "text": form.text,
+        "value": form.value,
+        "matches": result.form_matches,
+        "origin": form.origin,
+        "symbols": dict(form.symbols),
+    }
+
+
+def lora_document(each: Any) -> dict[str, Any]:
+    """One LoRA row of the JSON; figures that do not apply are null, and `reason` says why."""
+    rounded = {"trainable_percent": each.trainable_percent, "unreached_share": each.unreached_share}
+    return {
+        "r": each.r,
+        "targets": list(each.targets),
+        "trainable": each.trainable,
+        "all": each.all,
+        **{name: None if value is None else round(value, 4) for name, value in rounded.items()},
+        "formula": each.formula,
+        "formula_value": each.formula_value,
+        "matches": each.matches,
+        "reason": each.reason,
+    }
+
+
+def breakdown_rows(result: Count, by: str) -> list[dict[str, Any]]:
+    """The inventory grouped `by`, largest table first as the model has it."""
+    formulas = {each.component: each.formula for each in result.components} if by == "component" else {}
+    rows = []
+    for row in breakdown(result.table, by).itertuples():
+        rows.append(
+            {
+                "name": str(row.name),
+                "parameters": int(row.parameters),  # type: ignore[arg-type]
+                "share": round(float(row.share), 4),  # type: ignore[arg-type]
+                "formula": formulas.get(str(row.name)),
+            }
+        )
+    return rows
+
+
+def explanation_document(result: Count, explanation: Any) -> dict[str, Any]:
+    """The JSON of `hfcount explain MODEL FIGURE`."""
+
+    def entry(found: Any) -> dict[str, Any]:
+        return {
+            "name": found.convention.name,
+            "parameters": found.convention.parameters,
+            "difference": found.difference,
+            "note": found.convention.note,
+            "derivation": found.convention.derivation,
+            "basis": found.convention.basis,
+        }
+
+    return {
+        "schema": SCHEMA,
+        "model": result.model,
+        "model_class": result.model_class,
+        "figure": explanation.figure.text,
+        "range": [explanation.figure.low, explanation.figure.high],
+        "explained": explanation.explained,
+        "matches": [entry(each) for each in explanation.matches],
+        "misses": [entry(each) for each in explanation.misses],
+        "inferences": list(explanation.inferences),
+        "versions": dict(result.versions),
+    }
+
+
+def comparison_document(results: tuple[Count, ...]) -> dict[str, Any]:
+    """The JSON of `hfcount compare`: each model's totals and its shares by component."""
+    return {
+        "schema": SCHEMA,
+        "models": [
+            {
+                "model": each.model,
+                "model_class": each.model_class,
+                "parameters": count_document(each)["parameters"],
+                "components": [
+                    {"component": part.component, "parameters": part.parameters, "share": round(part.share, 4)}
+                    for part in each.components
+                ],
+                "formula": formula_document(each),
+            }
+            for each in results
+        ],
+        "versions": dict(results[0].versions) if results else {},
+    }

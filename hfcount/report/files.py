@@ -1,0 +1,53 @@
+"""Writing results to files: whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hfcount.errors import BadInput
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def check_writable(path: Path) -> None:
+    """Raise BadInput before any work is done if a file at `path` could not be written."""
+    folder = path.parent
+    if path.is_dir():
+        raise BadInput(f"{path}: is a folder; name a file in it")
+    if not folder.is_dir():
+        raise BadInput(f"{path}: the folder {folder} does not exist; create it first")
+    if not os.access(folder, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+        raise BadInput(f"{path}: no permission to write there; choose another --output")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write `text` to `path` in one step: a reader sees the old file or the new one, never a half."""
+    _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_figure(path: Path, figure: Figure) -> None:
+    """Write `figure` to `path` in the format of its suffix, in one step."""
+    _replace(path, lambda temporary: figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".").lower()))
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    check_writable(path)
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            write(temporary)
+            mask = os.umask(0)
+            os.umask(mask)
+            temporary.chmod(0o666 & ~mask)
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,180 @@
+"""The report on a terminal: rich tables, a line of verdict, and nothing that needs explaining twice."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hfcount.api import Count
+from hfcount.breakdown import breakdown
+from hfcount.formulas import pretty
+from hfcount.report.units import difference, exact, label, percent, share, short
+
+if TYPE_CHECKING:
+    from hfcount.conventions import Explanation
+
+GOOD, BAD, DIM = "green", "red", "dim"
+
+
+def count_report(result: Count, *, by: str = "component") -> RenderableType:
+    """The main job's report: where the parameters are, why that is the number, who counts otherwise, LoRA."""
+    parts: list[RenderableType] = [_heading(result), _parts_table(result, by), _verdict(result)]
+    parts += [_section("Conventions", _conventions_table(result))]
+    if result.lora:
+        parts += [_section("LoRA", _lora_table(result))]
+        parts += [Text(f"  r = {each.r}: {each.reason}", style=DIM) for each in result.lora if each.reason]
+    parts += [Text(f"  note: {note}", style=DIM) for note in result.notes]
+    return Group(*parts)
+
+
+def _heading(result: Count) -> Text:
+    source = {"card": "bundled card", "folder": "local folder", "hub": "Hugging Face Hub"}
+    where = source.get(result.source.kind, result.source.kind)
+    at = f" @ {result.source.revision[:12]}" if result.source.revision else ""
+    return Text.assemble((result.model, "bold"), f" · {result.model_class} · {where}{at}\n")
+
+
+def _section(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(f"\n{title}", style="bold"), body)
+
+
+def _plain_table(*columns: tuple[str, str]) -> Table:
+    """A table without frame; `columns` are (heading, "left" | "right"), and figures never wrap."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_footer=False)
+    for heading, justify in columns:
+        table.add_column(
+            heading, justify="right" if justify == "right" else "left", no_wrap=justify == "right", overflow="fold"
+        )
+    return table
+
+
+def _parts_table(result: Count, by: str) -> Table:
+    form = result.form
+    if by == "component":
+        table = _plain_table(("Component", "left"), ("Parameters", "right"), ("Share", "right"), ("Closed form", "left"))
+        for each in result.components:
+            formula = pretty(each.formula) if each.formula else ""
+            table.add_row(label(each.component), exact(each.parameters), share(each.share), formula)
+        table.add_section()
+        total = pretty(form.text) if form is not None else ""
+        table.add_row("total", exact(result.sizes.total), short(result.sizes.total), total, style="bold")
+        return table
+    table = _plain_table((by.capitalize(), "left"), ("Parameters", "right"), ("Share", "right"))
+    for row in breakdown(result.table, by).itertuples():
+        table.add_row(str(row.name), exact(row.parameters), share(row.share))  # type: ignore[arg-type]
+    table.add_section()
+    table.add_row("total", exact(result.sizes.total), short(result.sizes.total), style="bold")
+    return table
+
+
+def _verdict(result: Count) -> RenderableType:
+    """A line, green or red: the closed form against the count."""
+    form = result.form
+    if form is None:
+        return Text(f"\nno closed form by hand for {result.model_class}; the count is exact without one", style=DIM)
+    delta = form.value - result.sizes.total
+    if delta:
+        verdict = Text(f"\n✗ formula {exact(form.value)} ≠ count {exact(result.sizes.total)}: {difference(delta)}", BAD)
+    else:
+        verdict = Text(f"\n✓ formula = count = {exact(form.value)}", GOOD)
+    legend = " · ".join(f"{symbol} {pretty(field)}" for symbol, field in form.symbols.items())
+    return Group(verdict, Text(f"  {legend}", style=DIM))
+
+
+def _conventions_table(result: Count) -> Table:
+    table = _plain_table(("Counted", "left"), ("Parameters", "right"), ("", "right"), ("Published", "left"), ("How", "left"))
+    for each in result.conventions:
+        published = ", ".join(each.published)
+        table.add_row(each.name, exact(each.parameters), short(each.parameters), published, each.derivation)
+    return table
+
+
+def _lora_table(result: Count) -> Table:
+    table = _plain_table(
+        ("r", "right"),
+        ("Targets", "left"),
+        ("Trainable", "right"),
+        ("Of all", "right"),
+        ("", "right"),
+        ("Unreached", "right"),
+        ("Closed form", "left"),
+    )
+    for each in result.lora:
+        if each.trainable is None:
+            table.add_row(str(each.r), "–", "–", "–", "–", "–", "")
+            continue
+        mark = Text("✓ ", GOOD) if each.matches else Text(f"✗ {exact(each.formula_value or 0)} ", BAD)
+        table.add_row(
+            str(each.r),
+            ", ".join(each.targets),
+            exact(each.trainable),
+            exact(each.all),
+            percent(each.trainable_percent),
+            share(each.unreached_share),
+            Text.assemble(mark, pretty(each.formula or "")),
+        )
+    return table
+
+
+def explanation_report(result: Count, explanation: Explanation) -> RenderableType:
+    """Which conventions give the figure to its printed precision, which do not, and by how much."""
+    figure = explanation.figure
+    heading = Text.assemble((result.model, "bold"), f" · {result.model_class} · published figure ", (figure.text, "bold"))
+    parts: list[RenderableType] = [heading]
+    if figure.high > figure.low:
+        parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
+    if explanation.matches:
+        parts.append(_section(f"Gives {figure.text}", _found_table(explanation.matches, "✓", GOOD)))
+    parts += [Text(f"\n  {note}") for note in explanation.inferences]
+    if explanation.misses:
+        parts.append(_section(f"Does not give {figure.text}", _found_table(explanation.misses, "✗", BAD)))
+    if not explanation.explained:
+        parts.append(Text(f"\n✗ no convention that is known gives {figure.text} for {result.model}", BAD))
+    return Group(*parts)
+
+
+def _found_table(found: Any, mark: str, style: str) -> Table:
+    table = _plain_table(("", "left"), ("Counted", "left"), ("Parameters", "right"), ("Difference", "right"), ("How", "left"))
+    for each in found:
+        how = each.convention.derivation
+        basis = f" ({each.convention.basis})" if each.convention.basis == "inference" else ""
+        note = f"\n{each.convention.note}" if style == GOOD else ""
+        table.add_row(
+            Text(mark, style),
+            each.convention.name + basis,
+            exact(each.convention.parameters),
+            difference(each.difference),
+            Text.assemble(how, (note, DIM)),
+        )
+    return table
+
+
+def comparison_report(results: tuple[Count, ...]) -> RenderableType:
+    """Models side by side: a column each, a row per component with count and share, totals below."""
+    table = _plain_table(("", "left"), *((each.model.rsplit("/", 1)[-1], "right") for each in results))
+    names = list(dict.fromkeys(part.component for each in results for part in each.components))
+    for name in names:
+        cells = []
+        for each in results:
+            part = next((part for part in each.components if part.component == name), None)
+            cells.append(f"{exact(part.parameters)}  {share(part.share):>6}" if part else "–")
+        table.add_row(label(name), *cells)
+    table.add_section()
+    table.add_row("total", *(f"{exact(each.sizes.total)}  {short(each.sizes.total):>6}" for each in results), style="bold")
+    for name, value in (("non-embedding", "non_embedding"), ("active", "active"), ("untied", "untied")):
+        table.add_row(name, *(exact(getattr(each.sizes, value)) for each in results))
+    verdicts = ["–" if each.form is None else "✓" if each.form_matches else "✗" for each in results]
+    table.add_row("formula = count", *verdicts)
+    return table
+
+
+def to_text(body: RenderableType, *, width: int | None = None, color: bool = False) -> str:
+    """`body` as text; with ANSI colours where `color`; trailing blanks, which tables pad with, are cut."""
+    console = Console(width=width or 140, force_terminal=color, no_color=not color, highlight=False, record=False)
+    with console.capture() as capture:
+        console.print(body, soft_wrap=False)
+    return re.sub(r"[ \t]+$", "", capture.get(), flags=re.MULTILINE)

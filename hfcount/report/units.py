@@ -1,0 +1,41 @@
+"""How quantities are written: counts with separators, short forms beside them, shares, component names."""
+
+from __future__ import annotations
+
+_SHORT = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
+
+
+def exact(parameters: int) -> str:
+    """An exact count with thousands separators: "124,439,808"."""
+    return f"{parameters:,}"
+
+
+def short(parameters: int) -> str:
+    """A rounded count to stand beside the exact one: "124.4M", "6.74B"; below 1,000 as it is."""
+    for unit, letter in _SHORT:
+        if abs(parameters) >= unit:
+            value = parameters / unit
+            return f"{value:.1f}{letter}" if value >= 100 or unit < 10**9 else f"{value:.2f}{letter}"
+    return str(parameters)
+
+
+def share(fraction: float) -> str:
+    """A share of a whole in percent; a share that is there but rounds to nothing is shown as such."""
+    if 0 < fraction < 0.00005:
+        return "<0.01%"
+    return f"{fraction:.2%}"
+
+
+def percent(value: float) -> str:
+    """PEFT's own way to print the trainable share: "0.2364%"."""
+    return f"{value:.4f}%"
+
+
+def label(component: str) -> str:
+    """A component's name as people read it: "token embedding"; proper initials kept."""
+    return {"mlp": "MLP", "lm_head": "LM head", "ssm": "SSM"}.get(component, component.replace("_", " "))
+
+
+def difference(value: int) -> str:
+    """A signed exact difference: "+38,597,376", "-98,304", "0"."""
+    return f"{value:+,}" if value else "0"
