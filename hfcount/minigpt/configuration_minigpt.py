@@ -97,7 +97,8 @@ class MiniGPTConfig(PreTrainedConfig):
                 raise ValueError(f"{field} = {getattr(self, field)!r}: one of {', '.join(choices)}")
         if self.hidden_size % self.num_attention_heads:
             raise ValueError(
-                f"hidden_size = {self.hidden_size} is not a multiple of num_attention_heads = {self.num_attention_heads}"
+                f"hidden_size = {self.hidden_size} is not a multiple of "
+                f"num_attention_heads = {self.num_attention_heads}"
             )
         if self.num_attention_heads % self.num_key_value_heads:
             raise ValueError(
