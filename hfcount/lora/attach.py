@@ -135,7 +135,7 @@ def _wrap(model: PreTrainedModel, config: Any, options: LoraOptions, hint: str) 
 
 
 def _what_failed(error: Exception) -> str:
-    if type(error).__name__ == "NoMatchingPeftModuleError":
+    if type(error).__name__ == "NoMatchingPeftModuleError":  # not in every version of PEFT
         return "no module has such a name"
     return one_line(error).rstrip(".")
 
@@ -151,8 +151,8 @@ def _why_refused(model: PreTrainedModel, options: LoraOptions, error: Exception)
         return f"PEFT has no default targets for model type {model_type!r}; name them, or take all-linear"
     names = known if isinstance(known, str) else ", ".join(known)
     return (
-        f"PEFT's default targets for model type {model_type!r} ({names}) attach nothing with the installed versions; "
-        "name them, or take all-linear"
+        f"PEFT's default targets for model type {model_type!r} ({names}) attach nothing: {_what_failed(error)}; "
+        "name targets, or take all-linear"
     )
 
 
@@ -188,7 +188,7 @@ def _resolve(
     rows = table[table["component"].isin(GROUPS[str(options.targets)])]
     linear = {name for name, _ in linear_modules(model)}
     modules = [name for name in dict.fromkeys(rows["module"]) if name in linear]
-    fused = tuple(rows.loc[(rows["component"] == "experts") & (rows["shape"].map(len) == 3), "name"])
+    fused = tuple(rows.loc[rows["component"].str.endswith("experts") & (rows["shape"].map(len) == 3), "name"])
     if not modules and not fused:
         raise BadInput(f"LoRA targets {options.targets}: this model has no linear layer there; {hint}")
     return modules, options.target_parameters + fused

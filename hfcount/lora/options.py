@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -51,6 +52,7 @@ class LoraOptions:
             raise BadInput(f"LoRA rank_pattern = {self.rank_pattern!r}: maps names of modules to ranks")
         for name, rank in self.rank_pattern.items():
             _check_rank(f"rank_pattern[{name!r}]", rank)
+            _check_pattern(name)
         if self.bias not in BIASES:
             raise BadInput(f"LoRA bias = {self.bias!r}: one of {', '.join(BIASES)}")
 
@@ -62,6 +64,13 @@ def _check_rank(field: str, rank: Any) -> None:
         raise BadInput(f"LoRA {field} = {rank:,}: a rank is a positive integer, 1 or more")
     if rank > MAX_RANK:
         raise BadInput(f"LoRA {field} = {rank:,} is absurd; hfcount counts ranks up to {MAX_RANK:,}")
+
+
+def _check_pattern(name: Any) -> None:
+    try:
+        re.compile(name)
+    except (TypeError, re.error) as error:
+        raise BadInput(f"LoRA rank_pattern: {name!r} is no regular expression ({error})") from error
 
 
 def _targets(targets: Any) -> str | tuple[str, ...]:
