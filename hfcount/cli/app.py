@@ -10,8 +10,14 @@ from typing import Any
 import typer
 from typer.core import TyperGroup
 
+try:
+    from typer.core import CompletionItem  # typer carries its own click since 0.20
+except ImportError:
+    from click.shell_completion import CompletionItem
+
 from hfcount._version import __version__
 from hfcount.cli import compare, count, env, explain
+from hfcount.cli.options import card_names_starting
 from hfcount.errors import HfcountError
 
 OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
@@ -24,6 +30,11 @@ class ModelFirst(TyperGroup):
         if args and args[0] not in self.commands and args[0] not in OWN_OPTIONS:
             args = ["count", *args]
         return super().parse_args(ctx, args)
+
+    def shell_complete(self, ctx: Any, incomplete: str) -> list[Any]:
+        """The commands, and the bundled models, since a model may stand where a command does."""
+        models = [] if incomplete.startswith("-") else card_names_starting(incomplete)
+        return [*super().shell_complete(ctx, incomplete), *(CompletionItem(name) for name in models)]
 
 
 app = typer.Typer(
@@ -46,7 +57,9 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def options(
-    version: bool = typer.Option(False, "--version", help="Print the version and exit.", callback=_version, is_eager=True),
+    version: bool = typer.Option(
+        False, "--version", help="Print the version and exit.", callback=_version, is_eager=True
+    ),
 ) -> None:
     """Options of hfcount itself."""
 

@@ -33,7 +33,8 @@ def command(
     ] = "default",
     by: Annotated[By, typer.Option(help="What the parameters are summed by.")] = By.component,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Draw where the mass lies: .png, .svg, .pdf.", show_default=False)
+        Path | None,
+        typer.Option(metavar="FILE", help="Draw where the mass lies: .png, .svg, .pdf.", show_default=False),
     ] = None,
     settings: options.Set = None,
     revision: options.Revision = None,
@@ -66,7 +67,9 @@ def command(
 
     result = count(model, lora_r=ranks, lora_targets=lora_targets, **how)
     if quiet:
-        print_text("".join(f"{figure}\n" for figure in (result.sizes.total, *(each.trainable for each in result.lora))))
+        print_text(
+            "".join(f"{figure}\n" for figure in (result.sizes.total, *(each.trainable for each in result.lora)))
+        )
     else:
         renderings = {
             Format.table: lambda: terminal.count_report(result, by=by.value),

@@ -23,7 +23,9 @@ def command(format: options.FormatOption = None, output: options.Output = None, 
     renderings = {
         Format.table: lambda: environments.table(found),
         Format.json: lambda: {"schema": 1, **found},
-        Format.csv: lambda: csv.to_csv([{"name": name, "value": value} for name, value in found.items()], ["name", "value"]),
+        Format.csv: lambda: csv.to_csv(
+            [{"name": name, "value": value} for name, value in found.items()], ["name", "value"]
+        ),
         Format.markdown: lambda: environments.markdown(found),
     }
     emit(renderings, written, output)

@@ -22,10 +22,22 @@ class Format(str, Enum):
 
 FORMAT_OF_SUFFIX = {".json": Format.json, ".csv": Format.csv, ".md": Format.markdown, ".markdown": Format.markdown}
 
+
+def card_names_starting(incomplete: str) -> list[str]:
+    """The short names of the bundled cards that begin with what has been typed, for shell completion."""
+    from hfcount.sources.cards import aliases
+
+    return sorted(name for name in aliases() if name.startswith(incomplete.lower()))
+
+
 _MODEL = "A folder with a config.json, a bundled card (gpt2, llama-7b, mini-gpt), or a Hub id."
 
-Model = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL, show_default=False)]
-Models = Annotated[list[str], typer.Argument(metavar="MODEL...", help=_MODEL, show_default=False)]
+Model = Annotated[
+    str, typer.Argument(metavar="MODEL", help=_MODEL, show_default=False, autocompletion=card_names_starting)
+]
+Models = Annotated[
+    list[str], typer.Argument(metavar="MODEL...", help=_MODEL, show_default=False, autocompletion=card_names_starting)
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a field of the config; repeatable.", show_default=False),
@@ -87,4 +99,3 @@ def ranks(values: list[str] | None) -> tuple[int, ...]:
             raise BadInput(f"--lora-r {rank}: a rank is a positive integer, as in --lora-r 4,8,16")
         found.append(rank)
     return tuple(dict.fromkeys(found))
-
