@@ -131,12 +131,15 @@ def _wrap(model: PreTrainedModel, config: Any, options: LoraOptions, hint: str) 
     except Exception as error:  # PEFT says what it cannot adapt in errors of several kinds
         if options.targets in TARGET_GROUPS and not options.target_parameters:
             raise Refused(_why_refused(model, options, error)) from error
-        raise BadInput(f"LoRA targets {_asked(options)}: {_what_failed(error)}; {hint}") from error
+        raise BadInput(
+            f"LoRA targets {_asked(options)}: {_what_failed(error, 'no module has such a name')}; {hint}"
+        ) from error
 
 
-def _what_failed(error: Exception) -> str:
+def _what_failed(error: Exception, unmatched: str) -> str:
+    """PEFT's words on one line, or `unmatched` where nothing matched."""
     if type(error).__name__ == "NoMatchingPeftModuleError":  # not in every version of PEFT
-        return "no module has such a name"
+        return unmatched
     return one_line(error).rstrip(".")
 
 
@@ -145,13 +148,13 @@ def _why_refused(model: PreTrainedModel, options: LoraOptions, error: Exception)
 
     model_type = model.config.model_type
     if options.targets != "default":
-        return f"PEFT refuses {options.targets} for model type {model_type!r}: {_what_failed(error)}"
+        return f"PEFT refuses {options.targets} for model type {model_type!r}: {_what_failed(error, 'no layer fits')}"
     known = TRANSFORMERS_MODELS_TO_LORA_TARGET_MODULES_MAPPING.get(model_type)
     if known is None:
         return f"PEFT has no default targets for model type {model_type!r}; name them, or take all-linear"
     names = known if isinstance(known, str) else ", ".join(known)
     return (
-        f"PEFT's default targets for model type {model_type!r} ({names}) attach nothing: {_what_failed(error)}; "
+        f"PEFT's default targets for model type {model_type!r} ({names}) attach nothing: {_what_failed(error, 'no layer fits')}; "
         "name targets, or take all-linear"
     )
 

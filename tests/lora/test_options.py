@@ -87,12 +87,13 @@ def test_a_group_that_a_model_does_not_have() -> None:
 
 
 NO_DEFAULT = "PEFT has no default targets for model type {!r}; name them, or take all-linear"
-MIXTRAL = "PEFT's default targets for model type 'mixtral' (q_proj, v_proj) attach nothing: no module has such a name"
+MIXTRAL = "PEFT's default targets for model type 'mixtral' (q_proj, v_proj) attach nothing: no layer fits"
 MAMBA = "PEFT refuses all-linear for model type 'mamba': "
 NO_FIGURES = {
     "mini-gpt": (card("mini-gpt"), "default", NO_DEFAULT.format("minigpt")),
     "gpt-oss": (card("gpt-oss-20b"), "default", NO_DEFAULT.format("gpt_oss")),
     "mixtral": (card("mistralai/Mixtral-8x7B-v0.1"), "default", MIXTRAL),
+    "resnet": (made("ResNetModel"), "all-linear", "PEFT refuses all-linear for model type 'resnet': no layer fits"),
     "mamba": (made("MambaForCausalLM", num_hidden_layers=1), "all-linear", MAMBA),
 }
 
