@@ -138,7 +138,7 @@ def _wrap(model: PreTrainedModel, config: Any, options: LoraOptions, hint: str) 
 
 def _what_failed(error: Exception, unmatched: str) -> str:
     """PEFT's words on one line, or `unmatched` where nothing matched."""
-    if type(error).__name__ == "NoMatchingPeftModuleError":  # not in every version of PEFT
+    if type(error).__name__ == "NoMatchingPeftModuleError":  # by name: an older PEFT may lack the class
         return unmatched
     return one_line(error).rstrip(".")
 
@@ -153,8 +153,9 @@ def _why_refused(model: PreTrainedModel, options: LoraOptions, error: Exception)
     if known is None:
         return f"PEFT has no default targets for model type {model_type!r}; name them, or take all-linear"
     names = known if isinstance(known, str) else ", ".join(known)
+    why = _what_failed(error, "no layer fits")
     return (
-        f"PEFT's default targets for model type {model_type!r} ({names}) attach nothing: {_what_failed(error, 'no layer fits')}; "
+        f"PEFT's default targets for model type {model_type!r} ({names}) attach nothing: {why}; "
         "name targets, or take all-linear"
     )
 
