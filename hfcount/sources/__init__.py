@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from hfcount.sources.cards import find_card, load_card
+from difflib import get_close_matches
+
+from hfcount.errors import NotFoundError, OfflineError
+from hfcount.sources.cards import aliases, card_names, find_card, load_card
 from hfcount.sources.folder import is_model_folder, load_folder, refuse_bare_path
 from hfcount.sources.hub import load_hub
 from hfcount.sources.source import Claim, Source
@@ -26,4 +29,10 @@ def resolve(model: str, *, revision: str | None = None, offline: bool = False, t
         return load_card(model)
     refuse_bare_path(model)
     hub_id = find_card(model) or model  # an alias with a revision still names its repository
-    return load_hub(hub_id, revision=revision, offline=offline, timeout=timeout)
+    try:
+        return load_hub(hub_id, revision=revision, offline=offline, timeout=timeout)
+    except (NotFoundError, OfflineError) as error:
+        near = get_close_matches(model.strip().lower(), [*aliases(), *card_names()], n=3, cutoff=0.75)
+        if not near or hub_id in card_names():
+            raise
+        raise type(error)(f"{error}; bundled cards with near names: {', '.join(near)}") from error
