@@ -14,6 +14,7 @@ from hfcount.sources import Source, resolve
 
 if TYPE_CHECKING:
     import pandas as pd
+    from transformers import PreTrainedConfig
 
     from hfcount.conventions import Convention, Explanation
     from hfcount.formulas import ClosedForm
@@ -42,12 +43,13 @@ class Count:
         model_class: the transformers class that was counted.
         source: where the description came from.
         sizes: the totals.
-        components: in the order of the model, largest table first; their parameters add up to the total.
+        components: embeddings first; their parameters add up to the total.
         form: the closed form derived by hand for the family, or None where there is none.
         conventions: the ways people count this model.
         lora: an entry for each rank that was asked for.
         notes: what a reader must know, a line each.
         versions: of the packages that the figures depend on.
+        config: the config that the class was built from.
         table: the inventory, a row per distinct parameter.
     """
 
@@ -62,6 +64,7 @@ class Count:
     lora: tuple[LoraCount, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+    config: PreTrainedConfig = dataclasses.field(repr=False, compare=False)
     table: pd.DataFrame = dataclasses.field(repr=False, compare=False)
 
     @property
@@ -127,6 +130,7 @@ def count(
         lora=count_lora(lambda: build_skeleton(loaded, class_name=class_name).model, adapters),
         notes=(*source.notes, *skeleton.notes),
         versions=versions(),
+        config=skeleton.config,
         table=table,
     )
 
@@ -141,7 +145,15 @@ def explain(model: str, figure: str, **how: Any) -> tuple[Count, Explanation]:
 
     parse_figure(figure)  # refuse a bad figure before anything is built
     counted = count(model, **how)
-    return counted, search(figure, counted)
+    found = search(
+        figure,
+        counted.conventions,
+        table=counted.table,
+        sizes=counted.sizes,
+        config=counted.config,
+        model=counted.model,
+    )
+    return counted, found
 
 
 def compare(models: Sequence[str], **how: Any) -> tuple[Count, ...]:
@@ -150,12 +162,14 @@ def compare(models: Sequence[str], **how: Any) -> tuple[Count, ...]:
 
 
 def components(table: pd.DataFrame, form: ClosedForm | None) -> tuple[Component, ...]:
-    """The inventory's components in the order in which the model has them, with the form's text for each."""
+    """The inventory's components, embeddings first, with the form's text for each; they add up to the total."""
+    from hfcount.components import COMPONENTS
+
     texts = {each.component: each for each in form.components} if form is not None else {}
     sums = table.groupby("component", sort=False)["numel"].sum()
     total = int(sums.sum())
     rows = []
-    for name, parameters in sums.items():
+    for name, parameters in sorted(sums.items(), key=lambda item: COMPONENTS.index(str(item[0]))):
         part = texts.get(str(name))
         agrees = part is not None and part.value == int(parameters)
         rows.append(

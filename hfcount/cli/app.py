@@ -13,7 +13,7 @@ from typer.core import TyperGroup
 try:
     from typer.core import CompletionItem  # typer carries its own click since 0.20
 except ImportError:
-    from click.shell_completion import CompletionItem
+    from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from hfcount._version import __version__
 from hfcount.cli import compare, count, env, explain

@@ -5,6 +5,6 @@
 
 from hfcount.formulas.closed_form import ClosedForm, ComponentForm
 from hfcount.formulas.registry import closed_form
-from hfcount.formulas.text import pretty, to_text
+from hfcount.formulas.text import legend, pretty, to_text
 
-__all__ = ["ClosedForm", "ComponentForm", "closed_form", "pretty", "to_text"]
+__all__ = ["ClosedForm", "ComponentForm", "closed_form", "legend", "pretty", "to_text"]

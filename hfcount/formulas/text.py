@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+from hfcount.formulas.closed_form import ClosedForm
 from hfcount.formulas.polynomial import Monomial, Polynomial, as_polynomial
 
 _TABLES = ("V", "T", "S", "B", "N", "C", "P")
@@ -46,6 +47,14 @@ def pretty(text: str) -> str:
     powers = re.sub(r"\*\*(\d+)", lambda match: match.group(1).translate(_SUPERSCRIPTS), text)
     joined = re.sub(r"(?<![\w.])(\d+)\*(?=[A-Za-z](?![A-Za-z0-9_]))", r"\1", powers)
     return joined.replace("*", "·")
+
+
+def legend(form: ClosedForm) -> list[str]:
+    """What each symbol stands for, in the order in which the form's text uses them: "V vocab_size"."""
+    used = dict.fromkeys(re.findall(r"[A-Za-z]\w*", form.text))
+    names = [symbol for symbol in used if symbol in form.symbols]
+    names += [symbol for symbol in form.symbols if symbol not in used]
+    return [f"{symbol} {form.symbols[symbol]}" for symbol in names]
 
 
 def _split(form: Polynomial) -> tuple[Polynomial, dict[str, Polynomial], Polynomial]:

@@ -4,6 +4,15 @@ from huggingface_hub.dataclasses import strict
 from transformers.configuration_utils import PreTrainedConfig
 from transformers.modeling_rope_utils import RopeParameters
 
+SIZES = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "intermediate_size",
+    "max_position_embeddings",
+)
 POSITION_EMBEDDINGS = ("rope", "learned", "sinusoidal", "none")
 NORMS = ("layernorm", "rmsnorm", "rmsnorm-no-weight")
 ACTIVATIONS = ("gelu", "relu", "relu2", "silu")
@@ -64,8 +73,8 @@ class MiniGPTConfig(PreTrainedConfig):
     attention_dropout: float | int = 0.0
     initializer_range: float = 0.02
     use_cache: bool = True
-    bos_token_id: int | None = 0
-    eos_token_id: int | list[int] | None = 1
+    bos_token_id: int | None = None
+    eos_token_id: int | list[int] | None = None
     pad_token_id: int | None = None
 
     def __post_init__(self, **kwargs):
@@ -77,17 +86,9 @@ class MiniGPTConfig(PreTrainedConfig):
 
     def validate_architecture(self):
         """Part of `@strict`: refuses sizes and choices that no Mini-GPT can have, naming the value."""
-        for field, least in (
-            ("vocab_size", 1),
-            ("hidden_size", 1),
-            ("num_hidden_layers", 0),
-            ("num_attention_heads", 1),
-            ("num_key_value_heads", 1),
-            ("intermediate_size", 1),
-            ("max_position_embeddings", 1),
-        ):
-            if getattr(self, field) < least:
-                raise ValueError(f"{field} = {getattr(self, field)}: must be at least {least}")
+        for field in SIZES:
+            if getattr(self, field) < 1:
+                raise ValueError(f"{field} = {getattr(self, field)}: must be at least 1")
         for field, choices in (
             ("position_embedding", POSITION_EMBEDDINGS),
             ("norm", NORMS),

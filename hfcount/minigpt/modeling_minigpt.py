@@ -285,6 +285,7 @@ class MiniGPTDecoderLayer(GradientCheckpointingLayer):
         self,
         hidden_states: torch.Tensor,
         attention_mask: torch.Tensor | None = None,
+        position_ids: torch.LongTensor | None = None,
         past_key_values: Cache | None = None,
         position_embeddings: tuple[torch.Tensor, torch.Tensor] | None = None,
         **kwargs: Unpack[TransformersKwargs],
@@ -292,6 +293,7 @@ class MiniGPTDecoderLayer(GradientCheckpointingLayer):
         attn_output, _ = self.self_attn(
             hidden_states=self.input_layernorm(hidden_states),
             attention_mask=attention_mask,
+            position_ids=position_ids,  # flash attention tells packed texts apart by them
             past_key_values=past_key_values,
             position_embeddings=position_embeddings,
             **kwargs,
@@ -387,6 +389,7 @@ class MiniGPTModel(MiniGPTPreTrainedModel):
             hidden_states = decoder_layer(
                 hidden_states,
                 attention_mask=causal_mask,
+                position_ids=position_ids,
                 past_key_values=past_key_values,
                 position_embeddings=position_embeddings,
                 **kwargs,

@@ -45,7 +45,12 @@ def explanation_csv(explanation: Any) -> str:
 def comparison_csv(results: tuple[Count, ...]) -> str:
     """A row per model and component: model, component, parameters, share."""
     rows = [
-        {"model": each.model, "component": part.component, "parameters": part.parameters, "share": round(part.share, 4)}
+        {
+            "model": each.model,
+            "component": part.component,
+            "parameters": part.parameters,
+            "share": round(part.share, 4),
+        }
         for each in results
         for part in each.components
     ]

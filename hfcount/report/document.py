@@ -34,9 +34,7 @@ def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:
             "untied": sizes.untied,
             "buffers": sizes.buffers,
         },
-        "components": [
-            {**dataclasses.asdict(each), "share": round(each.share, 4)} for each in result.components
-        ],
+        "components": [{**dataclasses.asdict(each), "share": round(each.share, 4)} for each in result.components],
         "formula": formula_document(result),
         "conventions": [
             {

@@ -37,7 +37,11 @@ def rows_of_groups(table: pd.DataFrame) -> pd.DataFrame:
                 only = grid.loc[OUTSIDE].where(grid.columns == component, 0)
                 groups.append((label(str(component)), only))
     layers = grid.drop(index=OUTSIDE, errors="ignore")
-    groups += _runs(layers) if len(groups) + len(layers) > MOST_ROWS else [(str(name), row) for name, row in layers.iterrows()]
+    groups += (
+        _runs(layers)
+        if len(groups) + len(layers) > MOST_ROWS
+        else [(str(name), row) for name, row in layers.iterrows()]
+    )
     if len(groups) > 3 * MOST_ROWS:
         groups = groups[: len(groups) - len(_runs(layers))] + _stacks(layers)
     return _frame(groups, list(grid.columns))
@@ -46,7 +50,9 @@ def rows_of_groups(table: pd.DataFrame) -> pd.DataFrame:
 def _frame(groups: list[tuple[str, Any]], columns: list[str]) -> pd.DataFrame:
     import pandas as pd
 
-    return pd.DataFrame([row for _, row in groups], index=[name for name, _ in groups], columns=columns).astype("int64")
+    return pd.DataFrame([row for _, row in groups], index=[name for name, _ in groups], columns=columns).astype(
+        "int64"
+    )
 
 
 def _runs(layers: pd.DataFrame) -> list[tuple[str, Any]]:
@@ -80,7 +86,9 @@ def distribution(table: pd.DataFrame, *, title: str) -> Figure:
     _stacked_bars(axes, rows)
     total = int(table["numel"].sum())
     axes.set_title(f"{title}: {exact(total)} parameters", loc="left", fontsize=11, fontweight="bold")
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, -0.28 - 1.0 / len(rows)), ncols=4, frameon=False, fontsize=8.5)
+    axes.legend(
+        loc="lower center", bbox_to_anchor=(0.5, -0.28 - 1.0 / len(rows)), ncols=4, frameon=False, fontsize=8.5
+    )
     return figure
 
 
@@ -94,7 +102,17 @@ def _stacked_bars(axes: Axes, rows: pd.DataFrame) -> None:
         if not any(values):
             continue
         color, hatch = PALETTE[index % len(PALETTE)], HATCHES[index // len(PALETTE) % len(HATCHES)]
-        axes.barh(positions, values, left=left, height=0.72, color=color, hatch=hatch, edgecolor="white", linewidth=0.6, label=label(str(component)))
+        axes.barh(
+            positions,
+            values,
+            left=left,
+            height=0.72,
+            color=color,
+            hatch=hatch,
+            edgecolor="white",
+            linewidth=0.6,
+            label=label(str(component)),
+        )
         left = [before + value for before, value in zip(left, values, strict=True)]
     widest, whole = max(left), sum(left)
     for position, value in zip(positions, left, strict=True):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hfcount.api import Count
-from hfcount.formulas import pretty
+from hfcount.formulas import legend, pretty
 from hfcount.report.document import breakdown_rows
 from hfcount.report.units import difference, exact, label, percent, share, short
 
@@ -37,7 +37,10 @@ def count_markdown(result: Count, *, by: str = "component") -> str:
     parts.append(
         markdown_table(
             ["Counted", "Parameters", "Published", "How"],
-            [[each.name, exact(each.parameters), ", ".join(each.published), each.derivation] for each in result.conventions],
+            [
+                [each.name, exact(each.parameters), ", ".join(each.published), each.derivation]
+                for each in result.conventions
+            ],
             right=(1,),
         )
     )
@@ -51,17 +54,16 @@ def _formula(result: Count) -> str:
     if result.form is None:
         return f"No closed form by hand for `{result.model_class}`; the count is exact without one.\n"
     sign = "=" if result.form_matches else "≠"
-    legend = ", ".join(f"`{symbol}` = `{field}`" for symbol, field in result.form.symbols.items())
     return (
         f"Closed form: {pretty(result.form.text)} = {exact(result.form.value)} "
-        f"{sign} count {exact(result.sizes.total)}, with {legend}.\n"
+        f"{sign} count {exact(result.sizes.total)}, where {', '.join(legend(result.form))}.\n"
     )
 
 
 def _lora(result: Count) -> str:
     rows = []
     for each in result.lora:
-        if each.trainable is None:
+        if each.trainable is None or each.all is None:
             rows.append([str(each.r), each.reason or "", "", "", "", "", ""])
             continue
         rows.append(
@@ -70,8 +72,8 @@ def _lora(result: Count) -> str:
                 ", ".join(f"`{name}`" for name in each.targets),
                 exact(each.trainable),
                 exact(each.all),
-                percent(each.trainable_percent),
-                share(each.unreached_share),
+                percent(each.trainable_percent or 0.0),
+                share(each.unreached_share or 0.0),
                 f"`{each.formula}`",
             ]
         )
@@ -103,7 +105,9 @@ def comparison_markdown(results: tuple[Count, ...]) -> str:
     rows = []
     for name in names:
         parts = [next((part for part in each.components if part.component == name), None) for each in results]
-        rows.append([label(name), *(f"{exact(part.parameters)} ({share(part.share)})" if part else "" for part in parts)])
+        rows.append(
+            [label(name), *(f"{exact(part.parameters)} ({share(part.share)})" if part else "" for part in parts)]
+        )
     rows.append(["**total**", *(f"**{exact(each.sizes.total)}**" for each in results)])
     for name in ("non_embedding", "active", "untied"):
         rows.append([name.replace("_", "-"), *(exact(getattr(each.sizes, name)) for each in results)])

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hfcount.api import Count
 from hfcount.breakdown import breakdown
-from hfcount.formulas import pretty
+from hfcount.formulas import legend, pretty
 from hfcount.report.units import difference, exact, label, percent, share, short
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def _plain_table(*columns: tuple[str, str]) -> Table:
 def _parts_table(result: Count, by: str) -> Table:
     form = result.form
     if by == "component":
-        table = _plain_table(("Component", "left"), ("Parameters", "right"), ("Share", "right"), ("Closed form", "left"))
+        table = _plain_table(
+            ("Component", "left"), ("Parameters", "right"), ("Share", "right"), ("Closed form", "left")
+        )
         for each in result.components:
             formula = pretty(each.formula) if each.formula else ""
             table.add_row(label(each.component), exact(each.parameters), share(each.share), formula)
@@ -78,15 +80,18 @@ def _verdict(result: Count) -> RenderableType:
         return Text(f"\nno closed form by hand for {result.model_class}; the count is exact without one", style=DIM)
     delta = form.value - result.sizes.total
     if delta:
-        verdict = Text(f"\n✗ formula {exact(form.value)} ≠ count {exact(result.sizes.total)}: {difference(delta)}", BAD)
+        verdict = Text(
+            f"\n✗ formula {exact(form.value)} ≠ count {exact(result.sizes.total)}: {difference(delta)}", BAD
+        )
     else:
         verdict = Text(f"\n✓ formula = count = {exact(form.value)}", GOOD)
-    legend = " · ".join(f"{symbol} {pretty(field)}" for symbol, field in form.symbols.items())
-    return Group(verdict, Text(f"  {legend}", style=DIM))
+    return Group(verdict, Text(f"  {' · '.join(legend(form))}", style=DIM))
 
 
 def _conventions_table(result: Count) -> Table:
-    table = _plain_table(("Counted", "left"), ("Parameters", "right"), ("", "right"), ("Published", "left"), ("How", "left"))
+    table = _plain_table(
+        ("Counted", "left"), ("Parameters", "right"), ("", "right"), ("Published", "left"), ("How", "left")
+    )
     for each in result.conventions:
         published = ", ".join(each.published)
         table.add_row(each.name, exact(each.parameters), short(each.parameters), published, each.derivation)
@@ -104,7 +109,7 @@ def _lora_table(result: Count) -> Table:
         ("Closed form", "left"),
     )
     for each in result.lora:
-        if each.trainable is None:
+        if each.trainable is None or each.all is None:
             table.add_row(str(each.r), "–", "–", "–", "–", "–", "")
             continue
         mark = Text("✓ ", GOOD) if each.matches else Text(f"✗ {exact(each.formula_value or 0)} ", BAD)
@@ -113,8 +118,8 @@ def _lora_table(result: Count) -> Table:
             ", ".join(each.targets),
             exact(each.trainable),
             exact(each.all),
-            percent(each.trainable_percent),
-            share(each.unreached_share),
+            percent(each.trainable_percent or 0.0),
+            share(each.unreached_share or 0.0),
             Text.assemble(mark, pretty(each.formula or "")),
         )
     return table
@@ -123,7 +128,9 @@ def _lora_table(result: Count) -> Table:
 def explanation_report(result: Count, explanation: Explanation) -> RenderableType:
     """Which conventions give the figure to its printed precision, which do not, and by how much."""
     figure = explanation.figure
-    heading = Text.assemble((result.model, "bold"), f" · {result.model_class} · published figure ", (figure.text, "bold"))
+    heading = Text.assemble(
+        (result.model, "bold"), f" · {result.model_class} · published figure ", (figure.text, "bold")
+    )
     parts: list[RenderableType] = [heading]
     if figure.high > figure.low:
         parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
@@ -138,7 +145,9 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
 
 
 def _found_table(found: Any, mark: str, style: str) -> Table:
-    table = _plain_table(("", "left"), ("Counted", "left"), ("Parameters", "right"), ("Difference", "right"), ("How", "left"))
+    table = _plain_table(
+        ("", "left"), ("Counted", "left"), ("Parameters", "right"), ("Difference", "right"), ("How", "left")
+    )
     for each in found:
         how = each.convention.derivation
         basis = f" ({each.convention.basis})" if each.convention.basis == "inference" else ""
@@ -164,7 +173,9 @@ def comparison_report(results: tuple[Count, ...]) -> RenderableType:
             cells.append(f"{exact(part.parameters)}  {share(part.share):>6}" if part else "–")
         table.add_row(label(name), *cells)
     table.add_section()
-    table.add_row("total", *(f"{exact(each.sizes.total)}  {short(each.sizes.total):>6}" for each in results), style="bold")
+    table.add_row(
+        "total", *(f"{exact(each.sizes.total)}  {short(each.sizes.total):>6}" for each in results), style="bold"
+    )
     for name, value in (("non-embedding", "non_embedding"), ("active", "active"), ("untied", "untied")):
         table.add_row(name, *(exact(getattr(each.sizes, value)) for each in results))
     verdicts = ["–" if each.form is None else "✓" if each.form_matches else "✗" for each in results]
