@@ -36,15 +36,16 @@ def small(**changes: Any) -> MiniGPTForCausalLM:
     """A Mini-GPT of hidden size 32 with 48 tokens, in eval mode and eager attention unless told otherwise.
 
     A fresh model is nearly linear and its norms and biases do nothing, so much could be wrong unseen:
-    every parameter, gains and biases too, is moved by noise of the size that its neighbours have.
+    every parameter, gains and biases too, is moved by noise.
     """
     attention = changes.pop("attn_implementation", "eager")
     fields = {"vocab_size": 48, "hidden_size": 32, "num_attention_heads": 4, **changes}
     torch.manual_seed(7)
     model = MiniGPTForCausalLM._from_config(MiniGPTConfig(**fields), attn_implementation=attention)
     with torch.no_grad():
-        for parameter in model.parameters():
-            parameter += 0.2 * torch.randn_like(parameter)
+        for name, parameter in model.named_parameters():
+            size = 1.0 if "embed_tokens" in name else 0.2  # beside sinusoids, smaller tokens would not be seen
+            parameter += size * torch.randn_like(parameter)
     return model.eval()
 
 
