@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from hfcount.errors import BadInput, UnknownModelType
+from hfcount.errors import BadInput, UnknownModelType, one_line
 from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
@@ -33,6 +34,21 @@ def architectures(raw: Mapping[str, Any]) -> tuple[str, ...]:
     if isinstance(names, str):
         names = (names,)
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, (list, tuple)) else ()
+
+
+def check_names(raw: Mapping[str, Any], *, where: str) -> None:
+    """Raise BadInput if `model_type` is no string or `architectures` no list of them; null is as good as absent."""
+    model_type, names = raw.get("model_type"), raw.get("architectures")
+    if model_type is not None and not isinstance(model_type, str):
+        raise BadInput(f'{where}: model_type = {_shown(model_type)}; a string like "llama" was expected')
+    listed = [names] if isinstance(names, str) else [] if names is None else names
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(name, str) for name in listed):
+        raise BadInput(f"{where}: architectures = {_shown(names)}; a list of class names was expected")
+
+
+def _shown(value: object) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def model_class_named(name: str) -> type[PreTrainedModel] | None:
@@ -110,7 +126,7 @@ def model_class_for(
             raise _own_code_refused(where)
         if found is None:
             raise BadInput(f"{where}: architecture {named[0]!r} is no model class of transformers{_near(named[0])}")
-        others = ", ".join(named[1:])
+        others = ", ".join(name if name.isidentifier() else repr(name) for name in named[1:])
         return found, (f"architectures also names {others}; --class counts another",) if others else ()
     return _default_class(config, where)
 
@@ -197,7 +213,9 @@ def _remote_class(raw: Mapping[str, Any], source: Source, auto_class: str) -> An
     try:
         return get_class_from_dynamic_module(reference, place, revision=source.revision)
     except Exception as error:
-        raise BadInput(f"{source.model}: its own code cannot be loaded ({type(error).__name__}: {error})") from error
+        raise BadInput(
+            f"{source.model}: its own code cannot be loaded ({type(error).__name__}: {one_line(error)})"
+        ) from error
 
 
 def _remote_model_class(raw: Mapping[str, Any], source: Source, name: str) -> Any:

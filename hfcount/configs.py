@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hfcount.classes import config_class_for, text_config
-from hfcount.errors import BadInput
+from hfcount.classes import check_names, config_class_for, text_config
+from hfcount.errors import BadInput, one_line
 from hfcount.limits import check_sizes, guarded_build
 from hfcount.overrides import override
 from hfcount.sources.source import Source
@@ -50,6 +51,7 @@ def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_co
     """
     raw = {key: value for key, value in copy.deepcopy(dict(source.config)).items() if key not in RUN_TIME_FIELDS}
     quantization = source.config.get("quantization_config")
+    check_names(raw, where=source.model)
     check_sizes(raw, where=source.model)
     config_class = config_class_for(raw, source, trust_remote_code=trust_remote_code)
     notes: list[str] = []
@@ -70,6 +72,8 @@ def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_co
 
 
 def _construct(config_class: Any, raw: Mapping[str, Any], where: str) -> PreTrainedConfig:
+    # What transformers remarks on a config (token ids beyond the vocabulary, say) does not change a count.
+    logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
         with guarded_build(where):
             return config_class.from_dict(copy.deepcopy(dict(raw)))
@@ -79,29 +83,21 @@ def _construct(config_class: Any, raw: Mapping[str, Any], where: str) -> PreTrai
         raise BadInput(f"{where}: not a valid {config_class.__name__}: {one_line(error)}") from error
 
 
-def one_line(error: BaseException) -> str:
-    """The message of an exception on one line, without the class names that validators put around it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    kept = [line for line in lines if not line.startswith(("Class validation error", "Validation error"))] or lines
-    text = " ".join(kept) or type(error).__name__
-    for prefix in ("ValueError: ", "TypeError: "):
-        text = text.removeprefix(prefix)
-    return text if len(text) <= 300 else f"{text[:297]}..."
-
-
 def _check_heads(config: PreTrainedConfig, raw: Mapping[str, Any], where: str) -> None:
     """Raise BadInput where heads do not divide: several classes round down silently and count too little."""
     text = text_config(config)
     heads, kv_heads = _integer(text, "num_attention_heads"), _integer(text, "num_key_value_heads")
     hidden = _integer(text, "hidden_size")
     if heads and kv_heads and heads % kv_heads:
-        raise BadInput(f"{where}: {heads} attention heads cannot be shared by {kv_heads} key-value heads")
+        raise BadInput(f"{where}: {heads:,} attention heads are not a multiple of {kv_heads:,} key-value heads")
     fields = {field.name: field.default for field in dataclasses.fields(type(text))}  # type: ignore[arg-type]
+    if heads == fields.get("num_attention_heads") and hidden == fields.get("hidden_size"):
+        return  # some classes have such a pair as their default; they are taken at their word
     nested = raw.get("text_config")
     given = {**raw, **(nested if isinstance(nested, Mapping) else {})}
     derived = not any(isinstance(fields.get(name), int) or given.get(name) for name in _HEAD_SIZE_FIELDS)
     if heads and hidden and hidden % heads and derived:
-        raise BadInput(f"{where}: hidden size {hidden:,} is not a multiple of its {heads} attention heads")
+        raise BadInput(f"{where}: hidden size {hidden:,} is not a multiple of its {heads:,} attention heads")
 
 
 _HEAD_SIZE_FIELDS = (
@@ -111,5 +107,8 @@ _HEAD_SIZE_FIELDS = (
 
 
 def _integer(config: object, name: str) -> int | None:
-    value = getattr(config, name, None)
+    try:
+        value = getattr(config, name, None)
+    except Exception:  # a config whose layers differ refuses to name one value for all of them
+        return None
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -13,11 +13,23 @@ HfcountError
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+
+MAX_TEXT = 300
+
 
 class HfcountError(Exception):
-    """Base of all errors that hfcount raises on purpose; its text is one line that a user can act on."""
+    """Base of all errors that hfcount raises on purpose; its text is one line that a user can act on.
+
+    What a config or a name brings into the text (line breaks, terminal codes, half characters) is escaped.
+    """
 
     exit_code = 2
+
+    def __init__(self, text: str) -> None:
+        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text))
 
 
 class BadInput(HfcountError):
@@ -54,3 +66,41 @@ class UnsoundForm(HfcountError):
     """A closed form does not equal the count it stands for."""
 
     exit_code = 1
+
+
+def one_line(error: BaseException) -> str:
+    """The message of a library's exception on one line, at most MAX_TEXT signs, without its wrapping.
+
+    The validators of config classes name a Python type for each one that did not fit; that is put as
+    "head_dim must be int or null, not 1.5".
+    """
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    kept = [line for line in lines if not line.startswith(("Class validation error", "Validation error"))] or lines
+    text = " ".join(kept) or type(error).__name__
+    for prefix in ("ValueError: ", "TypeError: "):
+        text = text.removeprefix(prefix)
+    field = _ANY_OF.match(text) or _ONE_OF.match(text)
+    if field is not None:
+        text = f"{field['name']} must be {_type_names(field['types'])}, not {_as_json(field['value'])}"
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."
+
+
+_ONE_OF = re.compile(r"Field '(?P<name>[^']+)' expected (?P<types>.+?), got .*?\(value: (?P<value>.*)\)$")
+_ANY_OF = re.compile(
+    r"Field '(?P<name>[^']+)' with value (?P<value>.*?) doesn't match any type in \((?P<types>.*?)\)\. "
+)
+
+
+def _type_names(types: str) -> str:
+    """ "(<class 'int'>, <class 'NoneType'>)" as "int or null"."""
+    names = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", types).replace("NoneType", "null")
+    return " or ".join(re.split(r", (?![^\[]*\])", names))
+
+
+def _as_json(value: str) -> str:
+    """The repr of a value as config.json has it: None is null."""
+    try:
+        text = json.dumps(ast.literal_eval(value))
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):
+        text = value
+    return text if len(text) <= 60 else f"{text[:57]}..."

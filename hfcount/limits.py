@@ -7,6 +7,7 @@ caps memory and time, because a class may compute what no field name tells (a ta
 from __future__ import annotations
 
 import contextlib
+import math
 import re
 import signal
 import threading
@@ -20,38 +21,70 @@ MAX_LAYERS = 10_000
 MAX_EXPERTS = 65_536
 MAX_SIZE = 2**31 - 1
 BUILD_BYTES = 2 * 1024**3
-BUILD_SECONDS = 60.0
+BUILD_SECONDS = 30.0
 
-_COUNTED = re.compile(r"(^|_)(layers?|blocks?|depths?|stages?)$")
+MAX_PARAMETERS = 10**15
+"""A thousand times the largest published models; sums of such sizes stay exact in 64 bits."""
+
+_COUNTED = re.compile(r"(^|_)(layers|blocks?|depths?|stages?)$|^(n|num)_layer$")
 _EXPERTS = re.compile(r"experts?$")
+# Not here, since -1 means "none" or "the last" in them: the index of a layer, a chunk's size, relative positions.
 _SIZE = re.compile(
-    r"(_size|_dim|_heads?|_rank|_groups|_channels|layers?|experts?|_width|_positions|_embeddings|_features|_buckets)$"
-    r"|^(d_model|d_ff|d_kv|d_inner|n_embd|n_inner|n_ctx|dim|ffn_dim|hidden_dim|depth|width)$"
+    r"((?<!chunk)_size|_dim|_heads?|_rank|_groups|_channels|_layers|experts?|_width|(?<!relative)_positions|_embeddings"
+    r"|_features|num_buckets)$"
+    r"|^(d_model|d_ff|d_kv|d_inner|n_embd|n_inner|n_ctx|n_layer|dim|ffn_dim|hidden_dim|layers|depth|width)$"
 )
 _NEVER_ZERO = re.compile(
     r"^(vocab_size|hidden_size|d_model|n_embd|n_head|n_heads|num_heads|num_attention_heads|num_key_value_heads"
-    r"|encoder_attention_heads|decoder_attention_heads|intermediate_size|max_position_embeddings|n_positions)$"
+    r"|encoder_attention_heads|decoder_attention_heads|intermediate_size|d_ff|d_kv|max_position_embeddings|n_positions"
+    r"|num_hidden_layers|num_layers|n_layer|n_layers)$"
 )
 
 
 def check_sizes(config: Mapping[str, Any], *, where: str, prefix: str = "") -> None:
-    """Raise BadInput if a size in the raw `config` (nested ones included) is negative, zero or absurdly large."""
+    """Raise BadInput if a size in the raw `config` is negative, zero or absurdly large.
+
+    Sizes are known by their names; nested configs and lists (one entry a stage, say) are looked through.
+    """
     for key, value in config.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            check_sizes(value, where=where, prefix=f"{name}.")
-        elif isinstance(value, int) and not isinstance(value, bool):
-            _check_size(key, name, value, where)
+        _check_value(key, f"{prefix}{key}", value, where)
 
 
-def _check_size(key: str, name: str, value: int, where: str) -> None:
-    most = MAX_LAYERS if _COUNTED.search(key) else MAX_EXPERTS if _EXPERTS.search(key) else MAX_SIZE
-    if value > most:
-        raise BadInput(f"{where}: {name} = {value:,} is absurd; hfcount builds at most {most:,}")
-    if value < 0 and _SIZE.search(key):
-        raise BadInput(f"{where}: {name} = {value:,} is negative; a size is a positive integer")
-    if value == 0 and _NEVER_ZERO.search(key):
+def _check_value(key: str, name: str, value: object, where: str) -> None:
+    if isinstance(value, Mapping):
+        check_sizes(value, where=where, prefix=f"{name}.")
+    elif isinstance(value, list):
+        for place, each in enumerate(value):
+            _check_value(key, f"{name}[{place}]", each, where)
+    elif isinstance(value, int) and not isinstance(value, bool):
+        _check_size(key, name, value, where, listed=name.endswith("]"))
+
+
+def _check_size(key: str, name: str, value: int, where: str, *, listed: bool) -> None:
+    """The check of one integer; a list of layers may be a list of their indices, so its zeros mean nothing."""
+    counted = _COUNTED.search(key) is not None
+    most = MAX_LAYERS if counted else MAX_EXPERTS if _EXPERTS.search(key) else MAX_SIZE
+    if value > most and (counted or _SIZE.search(key)):
+        raise BadInput(f"{where}: {name} = {_shown(value)} is absurd; hfcount builds at most {most:,}")
+    if value < 0 and _SIZE.search(key) and not listed:
+        raise BadInput(f"{where}: {name} = {_shown(value)} is negative; a size is a positive integer")
+    if value == 0 and _NEVER_ZERO.search(key) and not listed:
         raise BadInput(f"{where}: {name} = 0; a size is a positive integer")
+
+
+def _shown(value: int) -> str:
+    """The integer, or its power of ten where it has too many digits to read."""
+    magnitude = abs(value)
+    return f"{value:,}" if magnitude < 10**30 else f"{'-' if value < 0 else ''}10^{int(math.log10(magnitude))}"
+
+
+def check_total(parameters: int, *, where: str) -> None:
+    """Raise BadInput if a model of so many `parameters` cannot be meant, though each of its sizes may be."""
+    if parameters > MAX_PARAMETERS:
+        raise BadInput(
+            f"{where}: {_shown(parameters)} parameters are absurd; hfcount counts at most {MAX_PARAMETERS:,}: "
+            "check the sizes in config.json"
+        )
 
 
 @contextlib.contextmanager
@@ -63,13 +96,17 @@ def guarded_build(what: str, *, seconds: float = BUILD_SECONDS) -> Iterator[None
         except MemoryError as error:
             raise _too_large(what) from error
         except RuntimeError as error:
-            if "not enough memory" in str(error) or "can't allocate memory" in str(error):
+            if any(sign in str(error) for sign in _OUT_OF_MEMORY):
                 raise _too_large(what) from error
             raise
 
 
+# What torch says: of memory, and of a tensor whose elements 64 bits cannot count.
+_OUT_OF_MEMORY = ("not enough memory", "can't allocate memory", "bad_alloc", "overflow")
+
+
 def _too_large(what: str) -> BadInput:
-    return BadInput(f"{what}: building it empty asks for more than {BUILD_BYTES // 2**30} GiB; a size is absurd")
+    return BadInput(f"{what}: building it empty asks for more than {BUILD_BYTES // 2**30} GiB; check its sizes")
 
 
 @contextlib.contextmanager
@@ -103,10 +140,12 @@ def _time_limit(what: str, seconds: float) -> Iterator[None]:
         return
 
     def expired(signum: int, frame: object) -> None:
-        raise BadInput(f"{what}: building it empty took more than {seconds:g} s; a size is absurd, or give --timeout")
+        raise BadInput(
+            f"{what}: building it empty took more than {seconds:g} s; check its sizes, or give more with --timeout"
+        )
 
     before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again every second: the class may swallow an exception
     try:
         yield
     finally:

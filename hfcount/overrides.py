@@ -26,7 +26,8 @@ def override(raw: dict[str, Any], settings: Sequence[str], base: PreTrainedConfi
         name = _known_field(config, holder, path, base, where)
         old, value = holder.get(name, getattr(config, name, None)), _value(text.strip())
         holder[name] = value
-        notes += _fit_layer_lists(holder, config, name, old, value)
+        if not isinstance(config, Mapping):
+            notes += _fit_layer_lists(holder, config, name, old, value)
     return notes
 
 
@@ -42,8 +43,8 @@ def _holder(raw: dict[str, Any], base: PreTrainedConfig, path: list[str], where:
     holder = raw
     config: Any = base
     for part in path[:-1]:
-        config = getattr(config, part, None)
-        if not hasattr(config, "to_dict"):
+        config = config.get(part) if isinstance(config, Mapping) else getattr(config, part, None)
+        if not hasattr(config, "to_dict") and not isinstance(config, Mapping):
             raise _unknown_field(where, path, base)
         nested = holder.get(part)
         holder[part] = nested if isinstance(nested, dict) else {}
@@ -52,9 +53,17 @@ def _holder(raw: dict[str, Any], base: PreTrainedConfig, path: list[str], where:
 
 
 def _known_field(
-    config: PreTrainedConfig, holder: Mapping[str, Any], path: list[str], base: PreTrainedConfig, where: str
+    config: PreTrainedConfig | Mapping[str, Any],
+    holder: Mapping[str, Any],
+    path: list[str],
+    base: PreTrainedConfig,
+    where: str,
 ) -> str:
     """The config's own name for the field (an `attribute_map` name is translated); BadInput if there is none."""
+    if isinstance(config, Mapping):  # a field that holds plain JSON, such as rope_parameters
+        if path[-1] in config or path[-1] in holder:
+            return path[-1]
+        raise _unknown_field(where, path, base)
     name = config.attribute_map.get(path[-1], path[-1])
     if name in field_names(config) or name in holder:
         return name
@@ -85,7 +94,12 @@ def _fit_layer_lists(holder: dict[str, Any], config: Any, name: str, old: Any, n
     depth = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
     if name != depth or not isinstance(old, int) or not isinstance(new, int) or not 0 <= new < old:
         return []
-    cut = [key for key, value in holder.items() if isinstance(value, list) and len(value) == old]
+    cut = [key for key, value in holder.items() if isinstance(value, list) and len(value) == old and _one_a_layer(key)]
     for key in cut:
         holder[key] = holder[key][:new]
     return [f"{key} cut to its first {new} entries, one a layer" for key in cut]
+
+
+def _one_a_layer(key: str) -> bool:
+    """Whether a list that is as long as the stack is deep can be about its layers: tokens and labels are not."""
+    return not key.endswith(("_id", "_ids", "tokens", "labels")) and key != "architectures"

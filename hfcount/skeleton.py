@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hfcount.classes import fitting_config, model_class_for
 from hfcount.configs import LoadedConfig, one_line
 from hfcount.errors import BadInput
-from hfcount.limits import BUILD_SECONDS, guarded_build
+from hfcount.limits import BUILD_SECONDS, check_total, guarded_build
 
 if TYPE_CHECKING:
     from torch import nn
@@ -87,11 +87,12 @@ def build_empty(
     except Exception as error:  # whatever a constructor raises, it is the config that cannot be built
         raise BadInput(f"{where}: cannot be built as {model_class.__name__}: {one_line(error)}") from error
     _assert_empty_and_tied(model, where)
+    check_total(sum(parameter.numel() for parameter in model.parameters()), where=where)
     return model.eval()
 
 
 def _empty_the_rest(model: PreTrainedModel) -> None:
-    """Put on the meta device what a legacy constructor (`torch.FloatTensor(...)`) allocated in spite of the context."""
+    """Put on the meta device what a legacy constructor (`torch.FloatTensor(...)`) allocated all the same."""
     from torch import nn
 
     for module in model.modules():

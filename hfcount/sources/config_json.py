@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from hfcount.errors import BadInput
+
+MAX_DEPTH = 64
+"""Published configs nest at most 4 deep; copying and checking what is nested very deeply would exhaust the stack."""
 
 MAX_CONFIG_BYTES = 16 * 1024 * 1024
 """A published config.json has some kB; one that is larger than this is something else."""
@@ -45,5 +49,22 @@ def parse_config(data: bytes, *, where: str) -> dict[str, Any]:
     except ValueError as error:  # an integer of more digits than Python reads
         raise BadInput(f"{where}: not usable JSON ({str(error).split(';')[0]})") from error
     if not isinstance(config, dict):
-        raise BadInput(f"{where}: holds a JSON {type(config).__name__}, but a config.json is an object")
+        raise BadInput(f"{where}: holds a JSON {_JSON_NAMES[type(config)]}, but a config.json is an object")
+    if _deeper_than(config, MAX_DEPTH):
+        raise BadInput(f"{where}: JSON nested too deeply for a config.json")
     return config
+
+
+_JSON_NAMES = {list: "list", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}
+
+
+def _deeper_than(value: Any, depth: int) -> bool:
+    """Whether lists and objects are nested more than `depth` deep in `value`."""
+    level = [value]
+    for _ in range(depth):
+        level = [inner for each in level for inner in _members(each)]
+    return any(isinstance(each, (dict, list)) for each in level)
+
+
+def _members(value: Any) -> Iterable[Any]:
+    return value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
