@@ -206,6 +206,7 @@ class MiniGPTAttention(nn.Module):
         self.k_proj = nn.Linear(config.hidden_size, key_value_size, bias=config.attention_bias)
         self.v_proj = nn.Linear(config.hidden_size, key_value_size, bias=config.attention_bias)
         self.o_proj = nn.Linear(config.hidden_size, config.hidden_size, bias=config.attention_output_bias)
+        self.o_proj.adds_to_residual = True
 
     def forward(
         self,
@@ -249,6 +250,7 @@ class MiniGPTMLP(nn.Module):
         super().__init__()
         self.fc1 = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.fc2 = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+        self.fc2.adds_to_residual = True
         self.activation_fn = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -263,6 +265,7 @@ class MiniGPTGatedMLP(nn.Module):
         self.gate_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.up_proj = nn.Linear(config.hidden_size, config.intermediate_size, bias=config.mlp_bias)
         self.down_proj = nn.Linear(config.intermediate_size, config.hidden_size, bias=config.mlp_bias)
+        self.down_proj.adds_to_residual = True
         self.activation_fn = ACT2FN[config.hidden_act]
 
     def forward(self, hidden_states: torch.Tensor) -> torch.Tensor:
@@ -320,14 +323,11 @@ class MiniGPTPreTrainedModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
         # The two matrices that add to the residual stream start smaller, as in GPT-2 (Radford et al. 2019, 2.3).
-        residual = {
-            MiniGPTAttention: "o_proj",
-            MiniGPTMLP: "fc2",
-            MiniGPTGatedMLP: "down_proj",
-        }.get(type(module))
-        if residual is not None:
+        # They are found by a mark of their own: for custom code transformers calls this for no module without
+        # parameters or buffers of its own, so neither for an attention nor for an MLP.
+        if getattr(module, "adds_to_residual", False):
             std = self.config.initializer_range / math.sqrt(2 * self.config.num_hidden_layers)
-            init.normal_(getattr(module, residual).weight, mean=0.0, std=std)
+            init.normal_(module.weight, mean=0.0, std=std)
         elif isinstance(module, MiniGPTSinusoidalPositions):
             init.copy_(module.table, module.make_table())
 

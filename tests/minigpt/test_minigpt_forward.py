@@ -79,7 +79,7 @@ def test_computes_what_gpt2_computes() -> None:
 
 
 def test_the_sinusoids_are_those_of_the_paper() -> None:
-    """Vaswani et al. 2017, section 3.5: sin and cos of t / 10000^(2i/d); the paper lays them in turn, here in halves."""
+    """Vaswani et al. 2017, section 3.5: sin and cos of t / 10000^(2i/d); there in turn, here in halves."""
     table = small(position_embedding="sinusoidal").model.embed_positions(torch.arange(32))
     for t in (0, 1, 31):
         angles = [t / 10_000 ** (2 * i / 32) for i in range(16)]
