@@ -74,7 +74,6 @@ class Anatomy:
     head: frozenset[int]
     head_roots: frozenset[int]
     vocabularies: frozenset[int]
-    has_text: bool
     towers: tuple[tuple[int, str], ...]
 
     def tower(self, place: Place) -> str | None:
@@ -88,7 +87,12 @@ def examine(model: PreTrainedModel) -> Anatomy:
     from torch import nn
 
     tokens, head = input_embeddings(model), output_embeddings(model)
-    has_text = isinstance(tokens, nn.Module) and any(isinstance(each, nn.Embedding) for each in tokens.modules())
+    vocabularies = _vocabularies(model.config)
+    words = [
+        each for each in model.modules() if isinstance(each, nn.Embedding) and each.num_embeddings in vocabularies
+    ]
+    if tokens is not None:
+        words += [each for each in tokens.modules() if isinstance(each, nn.Embedding)]
     base = getattr(model, model.base_model_prefix, None)
     head_roots = {
         id(child)
@@ -96,14 +100,13 @@ def examine(model: PreTrainedModel) -> Anatomy:
         if head is not None and child is not base and any(each is head for each in child.modules())
     }
     return Anatomy(
-        tokens=frozenset(id(each) for each in tokens.modules()) if has_text and tokens is not None else frozenset(),
+        tokens=frozenset(id(each) for each in tokens.modules()) if words and tokens is not None else frozenset(),
         head=frozenset(id(each) for each in head.modules())
         if head is not None and head is not tokens
         else frozenset(),
         head_roots=frozenset(head_roots),
-        vocabularies=frozenset(_vocabularies(model.config)),
-        has_text=has_text,
-        towers=_towers(model) if has_text else (),
+        vocabularies=frozenset(vocabularies),
+        towers=_towers(model, words),
     )
 
 
@@ -122,24 +125,29 @@ _VISION = re.compile(r"(?i)vision|visual|(^|_)image|pixel|(^|_)vit($|_)")
 _AUDIO = re.compile(r"(?i)audio|speech|(^|_)sound")
 
 
-def _towers(model: PreTrainedModel) -> tuple[tuple[int, str], ...]:
-    """The outermost modules that are vision or audio encoders inside a model that also reads text."""
+def _towers(model: PreTrainedModel, words: list[nn.Embedding]) -> tuple[tuple[int, str], ...]:
+    """The modules that are vision or audio encoders inside a model that also reads text through `words`."""
     found: list[tuple[int, str]] = []
-    tokens = input_embeddings(model)
-    for name, module in model.named_modules():
-        reads_text = any(each is tokens for each in module.modules())
-        if not name or reads_text or "Projector" in type(module).__name__:
-            continue
+    for name, module in model.named_modules() if words else ():
         attribute, kind = name.rsplit(".", 1)[-1], type(module).__name__
+        if not name or "Projector" in kind or _PROJECTOR_NAME.search(attribute) or _contains_any(module, words):
+            continue
         for tower, pattern in (("vision", _VISION), ("audio", _AUDIO)):
-            if pattern.search(attribute) or (pattern.search(kind) and pattern.search(_own_part(kind, model))):
+            if pattern.search(attribute) or pattern.search(own_part(kind, type(model).__name__)):
                 found.append((id(module), tower))
     return tuple(found)
 
 
-def _own_part(kind: str, model: PreTrainedModel) -> str:
-    """The class name without what it shares with the root's: "Phi4MultimodalVisionModel" of a Phi4 model."""
-    root = type(model).__name__
+def _contains_any(module: nn.Module, others: list[nn.Embedding]) -> bool:
+    return any(each is other for each in module.modules() for other in others)
+
+
+def own_part(kind: str, root: str) -> str:
+    """A class name without the family's name, which it shares with the root's class.
+
+    >>> own_part("Phi4MultimodalVisionModel", "Phi4MultimodalForCausalLM")
+    'VisionModel'
+    """
     shared = 0
     while shared < min(len(kind), len(root)) and kind[shared] == root[shared]:
         shared += 1
@@ -274,6 +282,11 @@ def _by_class(pattern: re.Pattern[str]) -> Callable[[Place, Anatomy], bool]:
     return lambda place, anatomy: place.within(pattern)
 
 
+def _is_shared_expert(place: Place, anatomy: Anatomy) -> bool:
+    by_class = any(_SHARED.search(own_part(kind, place.classes[0])) for kind in place.classes[1:])
+    return by_class or any(_SHARED_NAME.search(part) for part in (*place.path[1:], place.leaf))
+
+
 def _is_matrix_in_layer(place: Place, anatomy: Anatomy) -> bool:
     """A Linear straight in a layer (fc1, fc2, dense): what is not attention there is the MLP."""
     return _inside_layers(place) and bool(_MATRIX_CLASSES.search(place.classes[-1]))
@@ -299,7 +312,7 @@ RULES: tuple[tuple[str, Callable[[Place, Anatomy], bool]], ...] = (
     ("pooler", _by_class_or_name(_POOLER, _POOLER_NAME)),
     ("projector", _is_projector),
     ("ssm", _by_class(_SSM)),
-    ("shared_experts", _by_class_or_name(_SHARED, _SHARED_NAME)),
+    ("shared_experts", _is_shared_expert),
     ("experts", _by_class_or_name(_EXPERTS, _EXPERTS_NAME)),
     ("router", _by_class_or_name(_ROUTER, _ROUTER_NAME)),
     ("attention", _by_class_or_name(_ATTENTION, _ATTENTION_NAME)),

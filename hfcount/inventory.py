@@ -149,4 +149,5 @@ def sizes(table: pd.DataFrame, buffers: pd.DataFrame, *, tied_head: int = 0) -> 
 
 def tied_head_size(model: PreTrainedModel) -> int:
     """Elements of the LM head's matrix where it is the token embedding's parameter; 0 where it is its own."""
-    return int(output_embeddings(model).weight.numel()) if head_is_tied(model) else 0
+    head = output_embeddings(model)
+    return int(head.weight.numel()) if head is not None and head_is_tied(model) else 0  # type: ignore[operator]

@@ -32,7 +32,7 @@ STAIRCASES = ({"limits", "classes", "overrides", "configs"}, {"components", "exp
 
 
 def room_of(module: str) -> str:
-    """The part of the house a dotted name belongs to: "hfcount.sources.cards" -> "sources"; "" is the package itself."""
+    """The part of the house of a dotted name: "hfcount.sources.cards" is in "sources", the package itself in ""."""
     return module.split(".")[1] if "." in module else ""
 
 

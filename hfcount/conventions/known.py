@@ -209,8 +209,8 @@ def _gpt2_paper_note() -> str:
     low, high = vocabularies_of_the_gpt2_paper()
     return (
         f"an inference: the paper's four sizes fit only a vocabulary of {low:,} to {high:,} rows, and GPT-1's has "
-        "40,478. OpenAI says only that its first counts were wrong (openai/gpt-2 README). It is not whether the tied LM head "
-        "is counted: that gives the figure under 'LM head counted again'"
+        "40,478. OpenAI says only that its first counts were wrong (openai/gpt-2 README). It is not whether the tied "
+        "LM head is counted: that gives the figure under 'LM head counted again'"
     )
 
 

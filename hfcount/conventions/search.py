@@ -71,8 +71,19 @@ def explain(
         figure=parsed,
         matches=matches,
         misses=tuple(misses),
-        inferences=() if as_built else tuple(_vocabularies(parsed, subject)),
+        inferences=() if as_built else (*_cut_off(parsed, conventions), *_vocabularies(parsed, subject)),
     )
+
+
+def _cut_off(figure: Figure, conventions: Sequence[Convention]) -> list[str]:
+    """The conventions whose count is printed as the figure when its digits are cut off instead of rounded."""
+    width = figure.high - figure.low + 1
+    cut = [each for each in conventions if width > 1 and figure.value <= each.parameters < figure.value + width]
+    return [
+        f"'{each.name}', {each.parameters:,}, is printed as {figure.text} where digits are cut off instead of rounded"
+        for each in cut
+        if not figure.holds(each.parameters)
+    ]
 
 
 def _vocabularies(figure: Figure, subject: Subject) -> list[str]:

@@ -30,7 +30,7 @@ def rows_of_groups(table: pd.DataFrame) -> pd.DataFrame:
     model of a hundred layers reads like one of two.
     """
     grid = component_by_layer(table)
-    groups: list[tuple[str, pd.Series]] = []
+    groups: list[tuple[str, Any]] = []
     if OUTSIDE in grid.index:
         for component, parameters in grid.loc[OUTSIDE].items():
             if parameters:

@@ -47,7 +47,11 @@ def test_options_may_come_first(call) -> None:
 def test_ranks_are_lists_and_repeatable(call) -> None:
     code, out, _ = call("gpt2", "--lora-r", "4,8", "--lora-r", "16", "--format", "json")
     assert code == 0
-    assert [(row["r"], row["trainable"]) for row in json.loads(out)["lora"]] == [(4, 147_456), (8, 294_912), (16, 589_824)]
+    assert [(row["r"], row["trainable"]) for row in json.loads(out)["lora"]] == [
+        (4, 147_456),
+        (8, 294_912),
+        (16, 589_824),
+    ]
 
 
 def test_overrides_count_a_variant(call) -> None:
@@ -58,7 +62,9 @@ def test_overrides_count_a_variant(call) -> None:
 
 def test_quiet_prints_bare_figures(call) -> None:
     assert call("gpt2", "--lora-r", "8", "--quiet") == (0, "124439808\n294912\n", "")
-    assert call("compare", "gpt2", "mini-gpt", "-q")[1] == "openai-community/gpt2\t124439808\nhfcount/mini-gpt\t131392\n"
+    assert (
+        call("compare", "gpt2", "mini-gpt", "-q")[1] == "openai-community/gpt2\t124439808\nhfcount/mini-gpt\t131392\n"
+    )
 
 
 @pytest.mark.parametrize(("suffix", "starts"), [(".json", "{"), (".csv", "name,"), (".md", "# "), (".txt", "openai")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv as csv_module
+import dataclasses
 import io
 import json
 
@@ -84,10 +85,10 @@ def test_default_targets_that_peft_lacks_are_a_row_with_a_reason() -> None:
 
 
 def test_a_mismatch_is_shown_in_full_and_fails(gpt2: Count) -> None:
-    import dataclasses
-
-    form = dataclasses.replace(gpt2.form, value=GPT2_TOTAL + 5, components=())  # type: ignore[type-var]
-    wrong = dataclasses.replace(gpt2, form=form) if form else gpt2
+    assert gpt2.form is not None
+    one = dataclasses.replace(gpt2.form.components[0], value=GPT2_TOTAL + 5)
+    form = dataclasses.replace(gpt2.form, value=GPT2_TOTAL + 5, components=(one,))
+    wrong = dataclasses.replace(gpt2, form=form)
     assert not wrong.all_matches
     text = terminal.to_text(terminal.count_report(wrong))
     assert "≠" in text

@@ -27,7 +27,8 @@ def test_short_stands_beside_the_exact_count(parameters: int, written: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("fraction", "written"), [(0.0, "0.00%"), (0.3102, "31.02%"), (1.0, "100.00%"), (1e-7, "<0.01%"), (0.0001, "0.01%")]
+    ("fraction", "written"),
+    [(0.0, "0.00%"), (0.3102, "31.02%"), (1.0, "100.00%"), (1e-7, "<0.01%"), (0.0001, "0.01%")],
 )
 def test_a_share_that_is_there_is_never_shown_as_nothing(fraction: float, written: str) -> None:
     assert units.share(fraction) == written

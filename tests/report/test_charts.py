@@ -12,7 +12,10 @@ from hfcount.report.figures import check_figure_path, distribution, rows_of_grou
 from hfcount.report.files import write_figure
 
 
-@pytest.mark.parametrize("model", ["mini-gpt-lab02", "gpt2", "llama-3.1-405b", "deepseek-v3", "nemotron-h-56b-base-8k", "t5-base", "whisper-tiny"])
+@pytest.mark.parametrize(
+    "model",
+    ["mini-gpt-lab02", "gpt2", "llama-3.1-405b", "deepseek-v3", "nemotron-h-56b-base-8k", "t5-base", "whisper-tiny"],
+)
 def test_groups_add_up_and_stay_few(model: str) -> None:
     result = count(model)
     rows = rows_of_groups(result.table)
