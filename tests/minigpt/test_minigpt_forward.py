@@ -10,7 +10,7 @@ import torch
 from minigpt_models import VARIANTS, small, tokens
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM, StaticCache
 
-from hfcount.minigpt import MiniGPTForCausalLM
+from hfcount.minigpt import modeling_minigpt
 
 EVERY_VARIANT = pytest.mark.parametrize("variant", VARIANTS.values(), ids=VARIANTS)
 LENGTH, PADDING = 9, 4
@@ -86,6 +86,34 @@ def test_the_sinusoids_are_those_of_the_paper() -> None:
         same(table[t], torch.tensor([math.sin(a) for a in angles] + [math.cos(a) for a in angles]))
 
 
+def test_the_activations_are_what_their_names_say() -> None:
+    written = {
+        "gelu": lambda x: x * (1 + math.erf(x / math.sqrt(2))) / 2,  # Hendrycks and Gimpel 2016
+        "relu": lambda x: max(x, 0.0),
+        "relu2": lambda x: max(x, 0.0) ** 2,  # So et al. 2021
+        "silu": lambda x: x / (1 + math.exp(-x)),
+    }
+    points = [-3.0, -0.5, 0.0, 0.7, 2.0]
+    for name, function in written.items():
+        for gated in (False, True):
+            mlp = small(hidden_act=name, gated_mlp=gated).model.layers[0].mlp
+            same(mlp.activation_fn(torch.tensor(points)), torch.tensor([function(x) for x in points]))
+
+
+@torch.no_grad()
+def test_the_attention_is_told_the_positions(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Flash attention, which these tests cannot run, tells packed texts apart by the position_ids it is handed."""
+    told, ids, eager = [], tokens(1, LENGTH), modeling_minigpt.eager_attention_forward
+
+    def record(*arguments: Any, **options: Any) -> Any:
+        told.append(options["position_ids"])
+        return eager(*arguments, **options)
+
+    monkeypatch.setattr(modeling_minigpt, "eager_attention_forward", record)
+    small()(ids)
+    assert [positions.tolist() for positions in told] == [[list(range(LENGTH))]] * 2  # one for each layer
+
+
 @torch.no_grad()
 def test_without_positions_one_layer_sees_a_set() -> None:
     """Causal attention of one layer sums over what came before: its order shows only if positions are told."""
@@ -155,7 +183,7 @@ def test_texts_packed_into_one_row_do_not_see_each_other(variant: dict[str, Any]
     same(packed, torch.cat((model(first).logits, model(second).logits), dim=1))
 
 
-def generate(model: MiniGPTForCausalLM, **options: Any) -> list[list[int]]:
+def generate(model: Any, **options: Any) -> list[list[int]]:
     """The tokens that greedy generation adds, row by row."""
     new = model.generate(**options, max_new_tokens=12, do_sample=False, pad_token_id=0)
     return new[:, options["input_ids"].shape[1] :].tolist()

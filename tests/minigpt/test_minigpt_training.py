@@ -42,7 +42,8 @@ def test_checkpointing_does_not_change_gradients(variant: dict[str, Any], reentr
     assert calls == 3, "the layer was not computed anew in the backward pass"
     assert plain.keys() == checkpointed.keys()
     for name, gradient in plain.items():
-        torch.testing.assert_close(checkpointed[name], gradient, msg=lambda text, name=name: f"{name}: {text}")
+        apart = (checkpointed[name] - gradient).abs().max()
+        assert apart <= 1e-6 * gradient.abs().max(), f"{name}: differs by up to {apart:.2e}"
 
 
 def lora(model: MiniGPTForCausalLM, **options: Any) -> Any:
