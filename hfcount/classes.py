@@ -54,16 +54,22 @@ def _shown(value: object) -> str:
 def model_class_named(name: str) -> type[PreTrainedModel] | None:
     """The model class of that name in transformers or in the house's own Mini-GPT; None if there is none.
 
-    Only subclasses of PreTrainedModel are answered, so a name in a config cannot reach anything else.
+    Only subclasses of PreTrainedModel that can run are answered (not the bases, such as GPT2PreTrainedModel), so a
+    name in a config cannot reach anything else.
     """
     import transformers
+    from torch import nn
 
     import hfcount.minigpt
 
-    for home in (transformers, hfcount.minigpt):
-        found = getattr(home, name, None) if name.isidentifier() and not name.startswith("_") else None
+    # Looking a name up imports its module, so only the modules of models are reached.
+    homes: list[Any] = [hfcount.minigpt]
+    if ".modeling_" in getattr(transformers, "_class_to_module", {}).get(name, ""):
+        homes.append(transformers)
+    for home in homes:
+        found = getattr(home, name, None)
         if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel):
-            return found
+            return found if found.forward is not nn.Module.forward else None
     return None
 
 
@@ -186,9 +192,10 @@ def text_config(config: PreTrainedConfig) -> PreTrainedConfig:
 def _near(name: str) -> str:
     import transformers
 
-    names = [each for each in dir(transformers) if "For" in each or each.endswith("Model")]
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.7)
-    return f"; near names: {', '.join(near)}" if near else ""
+    known = (each for each in dir(transformers) if "For" in each or each.endswith("Model"))
+    names = {each.lower(): each for each in known if not each.startswith("Auto") and "pretrained" not in each.lower()}
+    near = difflib.get_close_matches(name.lower(), list(names), n=3, cutoff=0.7)
+    return f"; near names: {', '.join(names[each] for each in near)}" if near else "; --class NAME counts as another"
 
 
 def _auto_map(raw: Mapping[str, Any]) -> Mapping[str, Any]:

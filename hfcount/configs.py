@@ -58,6 +58,7 @@ def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_co
     if settings:
         base = _construct(config_class, raw, source.model)
         notes += override(raw, settings, base, where=source.model)
+        check_names(raw, where=source.model)
         check_sizes(raw, where=source.model)
     config = _construct(config_class, raw, source.model)
     _check_heads(config, raw, source.model)

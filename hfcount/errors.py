@@ -17,6 +17,7 @@ import ast
 import json
 import re
 
+MAX_LINE = 2000
 MAX_TEXT = 300
 
 
@@ -29,7 +30,9 @@ class HfcountError(Exception):
     exit_code = 2
 
     def __init__(self, text: str) -> None:
-        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text))
+        half = MAX_LINE // 2
+        shown = text if len(text) <= MAX_LINE else f"{text[:half]} ... {text[-half:]}"
+        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown))
 
 
 class BadInput(HfcountError):
@@ -77,6 +80,8 @@ def one_line(error: BaseException) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     kept = [line for line in lines if not line.startswith(("Class validation error", "Validation error"))] or lines
     text = " ".join(kept) or type(error).__name__
+    if isinstance(error, KeyError):
+        text = f"{text} is not known to it"
     for prefix in ("ValueError: ", "TypeError: "):
         text = text.removeprefix(prefix)
     field = _ANY_OF.match(text) or _ONE_OF.match(text)

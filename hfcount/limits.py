@@ -17,8 +17,9 @@ from typing import Any
 
 from hfcount.errors import BadInput
 
-MAX_LAYERS = 10_000
-MAX_EXPERTS = 65_536
+MAX_LAYERS = 4_000
+MAX_EXPERTS = 16_384
+MAX_LABELS = 1_000_000
 MAX_SIZE = 2**31 - 1
 BUILD_BYTES = 2 * 1024**3
 BUILD_SECONDS = 30.0
@@ -33,6 +34,13 @@ _SIZE = re.compile(
     r"((?<!chunk)_size|_dim|_heads?|_rank|_groups|_channels|_layers|experts?|_width|(?<!relative)_positions|_embeddings"
     r"|_features|num_buckets)$"
     r"|^(d_model|d_ff|d_kv|d_inner|n_embd|n_inner|n_ctx|n_layer|dim|ffn_dim|hidden_dim|layers|depth|width)$"
+)
+# What a constructor makes one object for has the tightest limits; the first name that fits decides.
+_LIMITS = (
+    (_COUNTED, MAX_LAYERS),
+    (_EXPERTS, MAX_EXPERTS),
+    (re.compile(r"^_?num_labels$"), MAX_LABELS),
+    (_SIZE, MAX_SIZE),
 )
 _NEVER_ZERO = re.compile(
     r"^(vocab_size|hidden_size|d_model|n_embd|n_head|n_heads|num_heads|num_attention_heads|num_key_value_heads"
@@ -62,9 +70,8 @@ def _check_value(key: str, name: str, value: object, where: str) -> None:
 
 def _check_size(key: str, name: str, value: int, where: str, *, listed: bool) -> None:
     """The check of one integer; a list of layers may be a list of their indices, so its zeros mean nothing."""
-    counted = _COUNTED.search(key) is not None
-    most = MAX_LAYERS if counted else MAX_EXPERTS if _EXPERTS.search(key) else MAX_SIZE
-    if value > most and (counted or _SIZE.search(key)):
+    most = next((limit for names, limit in _LIMITS if names.search(key)), None)
+    if most is not None and value > most:
         raise BadInput(f"{where}: {name} = {_shown(value)} is absurd; hfcount builds at most {most:,}")
     if value < 0 and _SIZE.search(key) and not listed:
         raise BadInput(f"{where}: {name} = {_shown(value)} is negative; a size is a positive integer")
@@ -85,6 +92,12 @@ def check_total(parameters: int, *, where: str) -> None:
             f"{where}: {_shown(parameters)} parameters are absurd; hfcount counts at most {MAX_PARAMETERS:,}: "
             "check the sizes in config.json"
         )
+
+
+def null_sizes(config: object) -> str:
+    """ "; null: num_key_value_heads" for the sizes that a config object leaves open, "" where there is none."""
+    names = [name for name, value in vars(config).items() if value is None and _SIZE.search(name)]
+    return f"; null: {', '.join(names)}" if names else ""
 
 
 @contextlib.contextmanager

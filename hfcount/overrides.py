@@ -22,6 +22,10 @@ def override(raw: dict[str, Any], settings: Sequence[str], base: PreTrainedConfi
         if not separator or not key.strip():
             raise BadInput(f"--set {setting}: write it as KEY=VALUE, for example --set num_hidden_layers=4")
         path = key.strip().split(".")
+        if path[-1] == "model_type":
+            raise BadInput(
+                f"--set {setting}: a model's type cannot be overridden; its fields belong to {where}'s type"
+            )
         holder, config = _holder(raw, base, path, where)
         name = _known_field(config, holder, path, base, where)
         old, value = holder.get(name, getattr(config, name, None)), _value(text.strip())

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hfcount.classes import fitting_config, model_class_for
 from hfcount.configs import LoadedConfig, one_line
 from hfcount.errors import BadInput
-from hfcount.limits import BUILD_SECONDS, check_total, guarded_build
+from hfcount.limits import BUILD_SECONDS, check_total, guarded_build, null_sizes
 
 if TYPE_CHECKING:
     from torch import nn
@@ -85,7 +85,8 @@ def build_empty(
     except BadInput:
         raise
     except Exception as error:  # whatever a constructor raises, it is the config that cannot be built
-        raise BadInput(f"{where}: cannot be built as {model_class.__name__}: {one_line(error)}") from error
+        reason = f"{one_line(error)}{null_sizes(config) if 'NoneType' in str(error) else ''}"
+        raise BadInput(f"{where}: cannot be built as {model_class.__name__}: {reason}") from error
     _assert_empty_and_tied(model, where)
     check_total(sum(parameter.numel() for parameter in model.parameters()), where=where)
     return model.eval()

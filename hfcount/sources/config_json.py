@@ -22,6 +22,8 @@ def read_config_file(path: Path) -> dict[str, Any]:
     Raises BadInput if the file cannot be read, is too large, or is no JSON object.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            raise BadInput(f"{path}: not a file, but a pipe or a device")
         if path.stat().st_size > MAX_CONFIG_BYTES:
             raise BadInput(f"{path}: larger than {MAX_CONFIG_BYTES // 2**20} MiB, which no config.json is")
         data = path.read_bytes()

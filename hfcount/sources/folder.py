@@ -13,6 +13,8 @@ CHECKPOINT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
 
 def is_model_folder(model: str) -> bool:
     """Whether `model` is a folder that holds a config.json, or such a file itself."""
+    if not model:
+        return False  # to pathlib, an empty name is the working directory
     try:
         path = Path(model).expanduser()
         return (path / "config.json").is_file() or (path.name == "config.json" and path.is_file())
@@ -33,12 +35,16 @@ def refuse_bare_path(model: str) -> None:
 
     Without this, a mistyped path would be looked up on the Hub and reported as a missing repository.
     """
-    path = Path(model).expanduser()
     looks_like_path = model.startswith((".", "/", "~")) or model.count("/") > 1
-    if path.is_file():
-        hint = "give the folder that holds its config.json" if path.suffix in CHECKPOINT_SUFFIXES else ""
-        raise BadInput(f"{model}: a file, not a folder with a config.json{'; ' + hint if hint else ''}")
-    if looks_like_path and path.is_dir():
+    try:
+        path = Path(model).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+    except (OSError, ValueError, RuntimeError):  # as above: nothing can be there
+        path, is_file, is_folder = Path(), False, False
+    if is_file:
+        hint = "; give the folder that holds its config.json" if path.suffix in CHECKPOINT_SUFFIXES else ""
+        raise BadInput(f"{model}: a file, not a folder with a config.json{hint}")
+    if looks_like_path and is_folder:
         raise BadInput(f"{model}: the folder has no config.json; point to the folder that holds it")
     if looks_like_path:
         raise BadInput(f"{model}: no such folder; a model is a folder with a config.json, a card or a Hub id")
