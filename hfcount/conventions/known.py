@@ -216,11 +216,11 @@ def _gpt2_paper_note() -> str:
 
 KNOWN: tuple[Known, ...] = (
     Known(
-        name="with the causal masks that the file stores",
+        name="with stored causal masks",
         model_types=("gpt2",),
         models=r"$^",
         difference=_causal_masks,
-        why="a causal mask of T·T a layer, kept in the file as a buffer",
+        why="a causal mask of T·T a layer",
         note="a fact about the published files, written when the class still registered its mask as a buffer "
         "(huggingface/transformers, modeling_gpt2.py before 2023); the Hub's sidebar counts it",
     ),
@@ -228,15 +228,15 @@ KNOWN: tuple[Known, ...] = (
         name="with GPT-1's vocabulary",
         models=r"(^|/)gpt2(-medium|-large|-xl)?$",
         difference=_vocabulary(40_478),
-        why="40,478 rows of vocabulary instead of 50,257",
+        why="40,478 rows of vocabulary",
         note=_gpt2_paper_note(),
         basis="inference",
     ),
     Known(
-        name="with the vocabulary padded to a multiple of 128",
+        name="with a padded vocabulary",
         models=r".",
         difference=_padded(128),
-        why="rows added to the vocabulary up to a multiple of 128",
+        why="vocabulary rounded up to a multiple of 128",
         note="Megatron-LM's --make-vocab-size-divisible-by 128; nanoGPT trains GPT-2 with 50,304 rows",
         basis="inference",
     ),

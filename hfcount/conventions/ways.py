@@ -44,7 +44,7 @@ def as_built(subject: Subject) -> Iterator[Convention]:
     yield Convention(
         name="as built",
         parameters=subject.sizes.total,
-        derivation="every distinct parameter once, tied weights once",
+        derivation="each distinct parameter once",
         note="what training updates and what memory holds; transformers' num_parameters() on a tied model",
     )
 
@@ -56,7 +56,7 @@ def untied(subject: Subject) -> Iterator[Convention]:
         yield Convention(
             name="LM head counted again",
             parameters=subject.sizes.untied,
-            derivation=f"total + {extra:,} (the tied LM head as a matrix of its own)",
+            derivation=f"total + {extra:,} (the tied head as a matrix of its own)",
             note="what a count without tying sees: accelerate's default empty initialisation, a file that stores both",
         )
 
@@ -97,7 +97,7 @@ def the_embedding(subject: Subject) -> Iterator[Convention]:
         yield Convention(
             name="token embedding alone",
             parameters=tokens,
-            derivation="the token embedding's own parameters",
+            derivation="the token embedding's matrix",
             note="the embedding column of Gemma's tables (arXiv:2403.08295, table 2)",
             kinds=("embedding",),
         )
@@ -105,11 +105,12 @@ def the_embedding(subject: Subject) -> Iterator[Convention]:
 
 def twelve_l_d_squared(subject: Subject) -> Iterator[Convention]:
     layers, hidden = subject.layers, subject.hidden
-    if layers and hidden and subject.part("token_embedding"):
+    dense = subject.sizes.active == subject.sizes.total
+    if layers and hidden and dense and subject.part("token_embedding", "attention"):
         yield Convention(
             name="12·L·d² rule",
             parameters=12 * layers * hidden**2,
-            derivation=f"12 · {layers} · {hidden:,}²: 4d² of attention and 8d² of an MLP a layer, and nothing else",
+            derivation=f"12 · {layers} · {hidden:,}² (4d² of attention, 8d² of an MLP)",
             note="a rule of thumb and not a count: Kaplan et al. 2020, arXiv:2001.08361, section 2.1",
             basis="rule",
             kinds=("non-embedding", "total"),
@@ -122,7 +123,7 @@ def without_biases(subject: Subject) -> Iterator[Convention]:
         yield Convention(
             name="without biases",
             parameters=subject.sizes.total - biases,
-            derivation=f"total - {biases:,} (all biases, those of the norms included)",
+            derivation=f"total - {biases:,} (all biases, the norms' too)",
             note="nanoGPT with bias=False, karpathy/nanoGPT transformer_sizing.ipynb",
         )
 

@@ -6,21 +6,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfcount.breakdown import OUTSIDE, component_by_layer
+from hfcount.components import COMPONENTS
 from hfcount.errors import BadInput
-from hfcount.report.units import exact, label, short
+from hfcount.report.units import exact, label, share, short
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's eight colours, told apart with any kind of colour blindness; components beyond eight share
-# a colour and differ in hatching.
+# Okabe and Ito's eight colours, told apart with any kind of colour blindness. A component has the same colour in every
+# chart; those beyond the first eight share a colour and differ in hatching.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#F0E442", "#999999")
 HATCHES = ("", "///", "...", "xxx")
 
 SUFFIXES = (".png", ".svg", ".pdf")
-MOST_ROWS = 14
+MOST_ROWS = 16
 
 
 def rows_of_groups(table: pd.DataFrame) -> pd.DataFrame:
@@ -81,14 +82,13 @@ def distribution(table: pd.DataFrame, *, title: str) -> Figure:
     from matplotlib.figure import Figure
 
     rows = rows_of_groups(table)
-    figure = Figure(figsize=(9.5, 1.6 + 0.34 * len(rows)), layout="constrained")
-    axes = figure.add_subplot()
+    height = 0.5 + 0.3 * len(rows)  # inches of the bars alone, so that all charts have bars of one height
+    figure = Figure(figsize=(9.5, height))
+    axes = figure.add_axes((0, 0, 1, 1))
     _stacked_bars(axes, rows)
     total = int(table["numel"].sum())
     axes.set_title(f"{title}: {exact(total)} parameters", loc="left", fontsize=11, fontweight="bold")
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.5, -0.28 - 1.0 / len(rows)), ncols=4, frameon=False, fontsize=8.5
-    )
+    axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=5, frameon=False, fontsize=8.5)
     return figure
 
 
@@ -97,8 +97,8 @@ def _stacked_bars(axes: Axes, rows: pd.DataFrame) -> None:
 
     positions = range(len(rows))
     left = [0] * len(rows)
-    for index, component in enumerate(rows.columns):
-        values = rows[component].tolist()
+    for index, component in enumerate(COMPONENTS):
+        values = rows[component].tolist() if component in rows.columns else []
         if not any(values):
             continue
         color, hatch = PALETTE[index % len(PALETTE)], HATCHES[index // len(PALETTE) % len(HATCHES)]
@@ -111,14 +111,14 @@ def _stacked_bars(axes: Axes, rows: pd.DataFrame) -> None:
             hatch=hatch,
             edgecolor="white",
             linewidth=0.6,
-            label=label(str(component)),
+            label=label(component),
         )
         left = [before + value for before, value in zip(left, values, strict=True)]
     widest, whole = max(left), sum(left)
     for position, value in zip(positions, left, strict=True):
-        axes.annotate(f" {exact(value)}  {value / whole:.1%}", (value, position), va="center", fontsize=8)
+        axes.annotate(f" {exact(value)}  {share(value / whole)}", (value, position), va="center", fontsize=8)
     axes.set_yticks(list(positions), [str(name) for name in rows.index], fontsize=8.5)
-    axes.invert_yaxis()
+    axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, widest * 1.32)
     axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(int(value))))
     axes.set_xlabel("parameters", fontsize=9)

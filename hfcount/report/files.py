@@ -32,7 +32,8 @@ def write_text(path: Path, text: str) -> None:
 
 def write_figure(path: Path, figure: Figure) -> None:
     """Write `figure` to `path` in the format of its suffix, in one step."""
-    _replace(path, lambda temporary: figure.savefig(temporary, dpi=150, format=path.suffix.lstrip(".").lower()))
+    kind = path.suffix.lstrip(".").lower()
+    _replace(path, lambda temporary: figure.savefig(temporary, dpi=150, format=kind, bbox_inches="tight"))
 
 
 def _replace(path: Path, write: Callable[[Path], object]) -> None:

@@ -30,7 +30,7 @@ RECONCILED = [
     ("gpt2", "non-embedding", 85_056_000, "arithmetic", "Pythia-160m's non-embedding: 85,056,000"),
     ("gpt2", "without position embeddings", 123_653_376, "arithmetic", "nanoGPT: number of parameters: 123.65M"),
     ("gpt2", "without biases", 124_337_664, "arithmetic", "nanoGPT transformer_sizing.ipynb: 124337664"),
-    ("gpt2", "with the causal masks that the file stores", 137_022_720, "documented", "the Hub's sidebar: 137M"),
+    ("gpt2", "with stored causal masks", 137_022_720, "documented", "the Hub's sidebar: 137M"),
     ("gpt2", "with GPT-1's vocabulary", 116_929_536, "inference", "Radford et al. 2019, table 2: 117M"),
     ("gpt2-medium", "with GPT-1's vocabulary", 344_809_472, "inference", "Radford et al. 2019, table 2: 345M"),
     ("gpt2-large", "with GPT-1's vocabulary", 761_512_960, "inference", "Radford et al. 2019, table 2: 762M"),
@@ -103,7 +103,7 @@ def test_the_vocabularies_that_fit_all_four_sizes_of_the_gpt2_paper() -> None:
 EXPLAINED = [
     ("gpt2", "124M", "as built"),
     ("gpt2", "117M", "with GPT-1's vocabulary"),
-    ("gpt2", "137M", "with the causal masks that the file stores"),
+    ("gpt2", "137M", "with stored causal masks"),
     ("gpt2", "163M", "LM head counted again"),
     ("gpt2", "85M", "non-embedding"),
     ("gpt2-medium", "345M", "with GPT-1's vocabulary"),
