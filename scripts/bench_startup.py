@@ -30,7 +30,10 @@ COMMANDS = {
         {},
     ),
     "hfcount --help": ([*HFCOUNT, "--help"], {}),
-    "shell completion": (HFCOUNT, {"_HFCOUNT_COMPLETE": "complete_bash", "COMP_WORDS": "hfcount ex", "COMP_CWORD": "1"}),
+    "shell completion": (
+        HFCOUNT,
+        {"_HFCOUNT_COMPLETE": "complete_bash", "COMP_WORDS": "hfcount ex", "COMP_CWORD": "1"},
+    ),
 }
 
 RATIOS = (
@@ -42,7 +45,7 @@ SECONDS = (("hfcount --help", 0.3), ("shell completion", 0.3))
 
 
 def timed(command: list[str], environment: dict[str, str]) -> float:
-    """Seconds that one process takes, started in an empty folder so that nothing of the checkout is imported by chance."""
+    """Seconds that one process takes, started in an empty folder so that it imports what is installed."""
     with tempfile.TemporaryDirectory() as folder:
         begin = time.perf_counter()
         subprocess.run(command, cwd=folder, env={**os.environ, **environment}, capture_output=True, check=False)
@@ -67,7 +70,8 @@ def main() -> int:
         print(f"{ratio:7.2f} x  of '{base}': {name} (at most {bound}) {'ok' if verdicts[-1] else 'TOO SLOW'}")
     for name, bound in SECONDS:
         verdicts.append(medians[name] <= bound)
-        print(f"{medians[name]:7.3f} s  {name} (at most {bound} on a quiet machine) {'ok' if verdicts[-1] else 'TOO SLOW'}")
+        verdict = "ok" if verdicts[-1] else "TOO SLOW"
+        print(f"{medians[name]:7.3f} s  {name} (at most {bound} on a quiet machine) {verdict}")
     return 0 if all(verdicts) else 1
 
 

@@ -121,26 +121,20 @@ def provenance_kind(fact: Mapping[str, Any]) -> str:
     """verbatim or reconstructed: the first word of the fact's confidence."""
     kind = fact["confidence"].split()[0]
     if kind not in ("verbatim", "reconstructed"):
-        raise ValueError(
-            f"{fact['id']}: confidence {fact['confidence']!r} says neither verbatim nor reconstructed"
-        )
+        raise ValueError(f"{fact['id']}: confidence {fact['confidence']!r} says neither verbatim nor reconstructed")
     return kind
 
 
 def claim_entry(claim: Mapping[str, Any]) -> dict[str, Any]:
     """A claim as the front matter has it: what is null or named by the card itself is left out."""
     first = {key: claim[key] for key in CLAIM_FIELDS if claim.get(key) is not None}
-    rest = {
-        key: value for key, value in claim.items() if key not in (*CLAIM_FIELDS, "id") and value is not None
-    }
+    rest = {key: value for key, value in claim.items() if key not in (*CLAIM_FIELDS, "id") and value is not None}
     return {**first, **rest}
 
 
 def readme(fact: Mapping[str, Any], names: list[str], claims: list[dict[str, Any]]) -> str:
     """The text of README.md: front matter and a short page."""
-    front = yaml.safe_dump(
-        front_matter(fact, names, claims), sort_keys=False, allow_unicode=True, width=sys.maxsize
-    )
+    front = yaml.safe_dump(front_matter(fact, names, claims), sort_keys=False, allow_unicode=True, width=sys.maxsize)
     return f"---\n{front}---\n\n" + "\n".join(page(fact, names, claims))
 
 

@@ -22,7 +22,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-BLOCK = re.compile(r"(<!-- \$ hfcount (?P<arguments>.+?) -->\n```(?P<language>\w+)\n)(?P<body>.*?)(^```$)", re.S | re.M)
+BLOCK = re.compile(
+    r"(<!-- \$ hfcount (?P<arguments>.+?) -->\n```(?P<language>\w+)\n)(?P<body>.*?)(^```$)", re.DOTALL | re.MULTILINE
+)
 
 
 def output_of(arguments: str) -> str:
