@@ -49,15 +49,21 @@ def known_conventions(subject: Subject) -> Iterator[Convention]:
         difference = fact.difference(subject) if fact.is_about(subject) else None
         if difference:
             base = fact.base(subject)
-            start = "total" if base == subject.sizes.total else f"{base:,}"
             yield Convention(
                 name=fact.name,
                 parameters=base + difference,
-                derivation=f"{start} {'+' if difference > 0 else '-'} {abs(difference):,} ({fact.why})",
+                derivation=_derivation(subject, base, difference, fact.why),
                 note=fact.note,
                 basis=fact.basis,
                 kinds=fact.kinds,
             )
+
+
+def _derivation(subject: Subject, base: int, difference: int, why: str) -> str:
+    if not base:
+        return why
+    start = "total" if base == subject.sizes.total else f"{base:,}"
+    return f"{start} {'+' if difference > 0 else '-'} {abs(difference):,} ({why})"
 
 
 def _product(*sizes: int | None) -> int | None:

@@ -106,7 +106,8 @@ def the_embedding(subject: Subject) -> Iterator[Convention]:
 def twelve_l_d_squared(subject: Subject) -> Iterator[Convention]:
     layers, hidden = subject.layers, subject.hidden
     dense = subject.sizes.active == subject.sizes.total
-    if layers and hidden and dense and subject.part("token_embedding", "attention"):
+    one_stack = not getattr(subject.config, "is_encoder_decoder", False)
+    if layers and hidden and dense and one_stack and subject.part("attention"):
         yield Convention(
             name="12·L·d² rule",
             parameters=12 * layers * hidden**2,
