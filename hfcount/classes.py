@@ -92,7 +92,7 @@ def config_class_for(raw: Mapping[str, Any], source: Source, *, trust_remote_cod
         raise _own_code_refused(source.model)
     if not model_type:
         return _config_class_by_architecture(raw, source)
-    near = difflib.get_close_matches(str(model_type), list(CONFIG_MAPPING), n=3)
+    near = difflib.get_close_matches(str(model_type).lower(), list(CONFIG_MAPPING), n=3)
     hint = f"; near names: {', '.join(near)}" if near else ""
     raise UnknownModelType(
         f"{source.model}: model_type {model_type!r} is not known to the installed transformers{hint}; "
@@ -175,6 +175,8 @@ def fitting_config(config: PreTrainedConfig, model_class: type[PreTrainedModel])
         return config
     if isinstance(text, wanted):
         return text
+    if wanted.__name__ == type(config).__name__ and wanted.__module__.startswith("transformers_modules."):
+        return config  # transformers imports a folder's own code under a name for each of its files
     for name, mapping in vars(modeling_auto).items():
         if name.endswith("_MAPPING") and type(config) in mapping and mapping[type(config)] is model_class:
             return config
@@ -215,7 +217,9 @@ def _remote_class(raw: Mapping[str, Any], source: Source, auto_class: str) -> An
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     reference = _auto_map(raw)[auto_class]
-    reference = reference[0] if isinstance(reference, (list, tuple)) else reference
+    reference = reference[0] if isinstance(reference, (list, tuple)) and reference else reference
+    if not isinstance(reference, str) or "." not in reference:
+        raise BadInput(f"{source.model}: auto_map names {_shown(reference)} as {auto_class}; FILE.CLASS was expected")
     place = source.model if source.kind == "hub" else source.location
     try:
         return get_class_from_dynamic_module(reference, place, revision=source.revision)
