@@ -62,9 +62,7 @@ def test_there_is_a_card_for_every_fact_and_no_other() -> None:
     assert card_names() == sorted(on_disk)
 
 
-def test_the_cards_are_what_the_facts_give(
-    build_cards: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_cards_are_what_the_facts_give(build_cards: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     assert build_cards.main(["--check"]) == 0, capsys.readouterr().err
 
 
@@ -112,9 +110,7 @@ def test_every_published_figure_of_a_model_with_a_card_stands_in_it() -> None:
     assert len(read_facts("claims")) == 388
     wanted = Counter((f["id"], f["claim"], f["kind"], f["value"]) for f in facts if f["id"] in FACTS_BY_ID)
     found = Counter(
-        (model, claim.claim, claim.kind, claim.value)
-        for model in card_names()
-        for claim in load_card(model).claims
+        (model, claim.claim, claim.kind, claim.value) for model in card_names() for claim in load_card(model).claims
     )
     assert found == wanted
 
@@ -313,14 +309,10 @@ def from_config(c: dict[str, Any]) -> int:
 @pytest.mark.parametrize("model", sorted(LABS))
 def test_lab_configs_have_the_shapes_of_the_labs(model: str) -> None:
     counted, by_hand = from_config(dict(load_card(model).config)), BY_HAND[model]
-    assert counted == by_hand, (
-        f"{model}: {counted:,} from the config, {by_hand:,} by hand, {counted - by_hand:+,}"
-    )
+    assert counted == by_hand, f"{model}: {counted:,} from the config, {by_hand:,} by hand, {counted - by_hand:+,}"
     if model in PUBLISHED_BY_LABS:
         printed = PUBLISHED_BY_LABS[model]
-        assert by_hand == printed, (
-            f"{model}: {by_hand:,} by hand, {printed:,} printed, {by_hand - printed:+,}"
-        )
+        assert by_hand == printed, f"{model}: {by_hand:,} by hand, {printed:,} printed, {by_hand - printed:+,}"
 
 
 @pytest.mark.parametrize("depth", [4, 8, 12, 20, 26, 32])
@@ -376,9 +368,7 @@ def test_a_broken_front_matter_is_named(readme: str, message: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(
-    "readme", ["", "# A page\n", "---\n---\n", "---\nlicense: mit\n---\n# x", "a\n---\nb\n---\n"]
-)
+@pytest.mark.parametrize("readme", ["", "# A page\n", "---\n---\n", "---\nlicense: mit\n---\n# x", "a\n---\nb\n---\n"])
 def test_a_card_without_claims_has_none(readme: str) -> None:
     assert claims_in(front_matter(readme)) == ()
 
