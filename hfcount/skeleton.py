@@ -47,7 +47,8 @@ def build_skeleton(loaded: LoadedConfig, *, class_name: str | None = None, secon
     config = fitting_config(loaded.config, model_class)
     if config is None:
         raise BadInput(
-            f"{loaded.where}: architecture {model_class.__name__} does not take a {type(loaded.config).__name__}"
+            f"{loaded.where}: architecture {model_class.__name__} does not take a {type(loaded.config).__name__}; "
+            "mend model_type or architectures in config.json"
         )
     model = build_empty(model_class, config, where=loaded.where, seconds=seconds)
     published_untied = loaded.raw.get("tie_word_embeddings") is False and head_is_tied(model)
@@ -86,6 +87,8 @@ def build_empty(
         raise
     except Exception as error:  # whatever a constructor raises, it is the config that cannot be built
         reason = f"{one_line(error)}{null_sizes(config) if 'NoneType' in str(error) else ''}"
+        if isinstance(error, (TypeError, AttributeError)):  # Python's words, which name no field
+            reason += "; a field of config.json has a value of the wrong kind"
         raise BadInput(f"{where}: cannot be built as {model_class.__name__}: {reason}") from error
     _assert_empty_and_tied(model, where)
     check_total(sum(parameter.numel() for parameter in model.parameters()), where=where)

@@ -195,6 +195,7 @@ def test_a_config_that_names_nothing(config: dict[str, Any]) -> None:
         ("llama-7b", {"rope_scaling": "x"}, "rope_parameters"),
         ("llama-7b", {"pad_token_id": 10**9}, "adding_idx"),
         ("facebook/bart-base", {"encoder_layers": None}, "null: encoder_layers"),
+        ("llama-7b", {"rope_theta": [1]}, "a field of config.json has a value of the wrong kind"),
         ("google/gemma-3-4b-pt", {"text_config": 5}, "text_config must be"),
         ("google/gemma-3-4b-pt", {"text_config": [1]}, "text_config must be"),
         ("gpt2", {"id2label": 5}, "items"),
