@@ -9,7 +9,7 @@ import pytest
 import sympy
 from family_witness import config_of
 
-from hfcount.formulas import ClosedForm, ComponentForm, closed_form
+from hfcount.formulas import ClosedForm, ComponentForm, closed_form, legend
 from hfcount.formulas.families import gpt2
 
 GPT2 = {
@@ -30,6 +30,7 @@ def test_gpt2_in_full() -> None:
         ("norm", "4*L*d + 2*d"),
     ]
     assert form.symbols == {"V": "vocab_size", "d": "n_embd", "L": "n_layer", "T": "n_positions"}
+    assert legend(form) == ["V vocab_size", "d n_embd", "T n_positions", "L n_layer"]
     assert form.origin == "family"
     assert "Radford" in form.source
 
