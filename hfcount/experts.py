@@ -47,14 +47,20 @@ def pool_of(place: Place, parameter: nn.Parameter) -> tuple[int, int]:
 
 
 def _is_pool(kind: str, name: str) -> bool:
-    return bool(_FUSED.search(kind)) or (name == "experts" and kind in ("ModuleList", "ModuleDict"))
+    return name == "experts" or bool(_FUSED.search(kind))
 
 
 def _pool_size(pool: nn.Module, parameter: nn.Parameter) -> int:
+    """Experts in the pool: the modules of a list, what the pool says of itself, else the first dimension."""
     if type(pool).__name__ in ("ModuleList", "ModuleDict"):
         return len(pool)  # type: ignore[arg-type]
-    children = [child for child in pool.children() if type(child).__name__ == "ModuleList"]
-    return len(children[0]) if children else int(parameter.shape[0])  # type: ignore[arg-type]
+    for module in (pool, *pool.children()):
+        if type(module).__name__ == "ModuleList":
+            return len(module)  # type: ignore[arg-type]
+        said = getattr(module, "num_experts", None)
+        if isinstance(said, int) and not isinstance(said, bool) and said > 0:
+            return said
+    return int(parameter.shape[0])
 
 
 def _chosen(place: Place, depth: int, experts: int) -> int:
