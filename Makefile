@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 READY := $(VENV)/.ready
 
-.PHONY: help demo test quick lint cards wheel-test lowest clean
+.PHONY: help demo test quick lint cards lowest clean
 
 help:
 	@echo "make demo     hfcount gpt2 --lora-r 8"
@@ -45,7 +45,7 @@ lowest: $(LOWEST)/.ready
 
 $(LOWEST)/.ready: pyproject.toml constraints.txt constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[dev]"
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e ".[test]"
 	@touch $(LOWEST)/.ready
 
 clean:

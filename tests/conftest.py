@@ -10,3 +10,28 @@ os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
+
+import pytest
+
+# Tests whose expectation is a fact about the versions in constraints.txt, with the reason; not in `make lowest`.
+PINNED = {
+    "test_registry.py::test_none_where_layers_differ": "transformers 5.10 has no config with layers of their own",
+    "test_overrides.py::test_what_is_refused[gpt2-architectures=Trainer": "5.10 takes no bare name as architectures",
+    "test_architectures_that_are_left_open_or_one_name['GPT2LMHeadModel']": "the same",
+    "test_bad_input.py::test_other_fields[gpt2-changes10-items]": "5.10 checks the type of id2label itself",
+    "test_no_published_config_trips_over_a_check": "5.10 has no deepseek_v32",
+    "test_transformers_reads_the_config[deepseek-ai/DeepSeek-V3.2]": "the same",
+    "test_no_default_config_of_transformers_trips_over_a_check": "5.10 cannot read back its own dbrx default",
+    "test_a_static_cache_fits": "5.10's static cache wants positions of another kind",
+    "test_mixtures_whose_experts_all_linear_does_not_reach[GraniteMoeForCausalLM]": "5.10 has the router as a Linear",
+    "test_what_matches_nothing_in_gpt2[fields0-": "PEFT 0.20 says it in other words",
+    "test_no_figures_but_a_reason_where_peft_has_no_targets": "PEFT 0.20 says it in other words",
+    "test_published_names_of_vision_attention_are_gone": "PEFT 0.20 says it in other words",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests above as pinned."""
+    for item in items:
+        if any(name in item.nodeid for name in PINNED):
+            item.add_marker(pytest.mark.pinned)

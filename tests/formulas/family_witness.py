@@ -19,7 +19,7 @@ COMPONENT_OF_NAME = [
     (r"\b(wte|tokens_embed|embed_in|embed_tokens|word_embeddings|shared)\.weight$", "token_embedding"),
     (r"\b(wpe|positions_embed|embed_positions|\w*position_embeddings|token_type_embeddings)\b", "position_embedding"),
     (r"relative_attention_bias", "position_embedding"),
-    (r"^(lm_head|cls\.predictions)\b", "lm_head"),
+    (r"^(lm_head|embed_out|cls\.predictions)\b", "lm_head"),
     (r"^(classifier|cls\.seq_relationship)\b", "classifier"),
     (r"\bpooler\b", "pooler"),
     (r"\b(cls_token|patch_embeddings)\b", "vision"),
