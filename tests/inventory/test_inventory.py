@@ -1,0 +1,153 @@
+"""The table: a row per distinct parameter, each in one component, and totals that add up."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+import pytest
+
+from hfcount.api import count
+from hfcount.breakdown import GROUPINGS, breakdown
+from hfcount.components import COMPONENTS
+from hfcount.inventory import COLUMNS
+from hfcount.sources.cards import card_names
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def test_the_columns_of_gpt2() -> None:
+    table = count("card:gpt2").table
+    assert list(table.columns) == list(COLUMNS)
+    row = table[table["name"] == "transformer.h.3.attn.c_attn.weight"].iloc[0]
+    assert row["shape"] == (768, 2304)
+    assert row["numel"] == 768 * 2304
+    assert (row["component"], row["layer"], row["module_class"]) == ("attention", 3, "Conv1D")
+    assert row["module"] == "transformer.h.3.attn.c_attn"
+    assert row["trainable"]
+    assert row["expert"] == 0
+    tokens = table[table["name"] == "transformer.wte.weight"].iloc[0]
+    assert tokens["aliases"] == ("lm_head.weight",)
+    assert tokens["layer"] is pd.NA
+
+
+def test_the_published_dtype_is_kept() -> None:
+    assert set(count("card:llama-3.1-8b").table["dtype"]) == {"bfloat16"}
+    assert set(count("card:gpt2").table["dtype"]) == {"float32"}
+
+
+@pytest.mark.parametrize("card", ["gpt2", "flan-t5-base", "deepseek-v3", "gemma-3-4b-pt", "whisper-tiny", "mini-gpt"])
+@pytest.mark.parametrize("by", GROUPINGS)
+def test_every_breakdown_adds_up(card: str, by: str) -> None:
+    result = count(f"card:{card}")
+    rows = breakdown(result.table, by)
+    assert int(rows["parameters"].sum()) == result.sizes.total
+    assert abs(float(rows["share"].sum()) - 1) < 1e-9
+    assert rows["name"].is_unique
+
+
+def test_layers_of_encoder_and_decoder_are_told_apart() -> None:
+    names = list(breakdown(count("card:t5-base").table, "layer")["name"])
+    assert {"encoder.block.0", "encoder.block.11", "decoder.block.0", "decoder.block.11"} <= set(names)
+
+
+@pytest.mark.parametrize("card", card_names(), ids=str)
+@pytest.mark.slow
+@pytest.mark.pinned
+def test_embedding_head_and_rest_are_the_whole(card: str) -> None:
+    result = count(f"card:{card}")
+    sizes = result.sizes
+    assert sizes.embedding + sizes.lm_head + sizes.non_embedding == sizes.total == int(result.table["numel"].sum())
+    assert set(result.table["component"]) <= set(COMPONENTS)
+    assert 0 < sizes.active <= sizes.total <= sizes.untied
+
+
+# Active parameters by hand: the total less the experts that a token is not sent to. Each expert has three matrices.
+ACTIVE = [
+    ("mixtral-8x7b", 46_702_792_704 - 32 * (8 - 2) * 3 * 4096 * 14336),
+    ("mixtral-8x22b", 140_620_634_112 - 56 * (8 - 2) * 3 * 6144 * 16384),
+    ("qwen3-30b-a3b", 30_532_122_624 - 48 * (128 - 8) * 3 * 2048 * 768),
+    ("qwen1.5-moe-a2.7b", 14_315_784_192 - 24 * (60 - 4) * 3 * 2048 * 1408),
+    ("olmoe-1b-7b-0924", 6_919_161_856 - 16 * (64 - 8) * 3 * 2048 * 1024),
+    ("deepseek-v3", 671_026_404_352 - 58 * (256 - 8) * 3 * 7168 * 2048),
+    # gpt-oss has biases on its experts: 2f on the fused gate and up, d on down; d = f = 2880
+    ("gpt-oss-20b", 20_914_757_184 - 24 * (32 - 4) * (3 * 2880 * 2880 + 3 * 2880)),
+    ("gpt-oss-120b", 116_829_156_672 - 36 * (128 - 4) * (3 * 2880 * 2880 + 3 * 2880)),
+]
+
+
+@pytest.mark.parametrize(("card", "active"), ACTIVE)
+def test_active_parameters_by_hand(card: str, active: int) -> None:
+    found = count(f"card:{card}").sizes.active
+    assert found == active, f"{found:,}, by hand {active:,}: {found - active:+,}"
+
+
+@pytest.mark.parametrize("card", ["gpt2", "llama-7b", "t5-base", "vit-base-patch16-224"])
+def test_all_of_a_dense_model_is_active(card: str) -> None:
+    sizes = count(f"card:{card}").sizes
+    assert sizes.active == sizes.total
+
+
+@pytest.fixture(scope="module")
+def bench() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("bench_components", ROOT / "scripts" / "bench_components.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.slow
+@pytest.mark.pinned
+def test_components_over_all_causal_types(bench: ModuleType) -> None:
+    """`other` below 1 % in at least 95 % of the types that can be built; embeddings and heads agree in all."""
+    built = [each for each in bench.survey("causal") if each.reason is None]
+    assert len(built) >= 170, f"only {len(built)} types could be built"
+    poor = [f"{each.model_type}: {each.other:.1%}" for each in built if each.other >= 0.01]
+    assert len(poor) <= 0.05 * len(built), poor
+    assert [each.model_type for each in built if not each.embedding_agrees] == []
+    assert [each.model_type for each in built if not each.head_agrees] == []
+
+
+@pytest.mark.slow
+@pytest.mark.pinned
+@pytest.mark.parametrize("task", ["masked", "seq2seq", "image", "image-text", "speech", "audio"])
+def test_components_over_other_tasks(bench: ModuleType, task: str) -> None:
+    built = [each for each in bench.survey(task) if each.reason is None]
+    poor = [f"{each.model_type}: {each.other:.1%}" for each in built if each.other >= 0.01]
+    assert len(poor) <= 0.05 * len(built), poor
+
+
+@pytest.mark.slow
+@pytest.mark.pinned
+def test_every_mixture_of_experts_has_its_pools() -> None:
+    """Each causal type whose default config sends tokens to k experts of a pool: k of the pool's rows are active."""
+    import transformers
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as NAMES
+
+    from hfcount.classes import fitting_config, text_config
+    from hfcount.inventory import inventory
+    from hfcount.skeleton import build_empty
+
+    checked = []
+    for model_type, name in NAMES.items():
+        try:
+            model_class = getattr(transformers, name if isinstance(name, str) else name[0])
+            config = fitting_config(transformers.CONFIG_MAPPING[model_type](), model_class)
+            model = build_empty(model_class, config, where=model_type)
+        except Exception:  # its default config cannot be built: another test's matter
+            continue
+        chosen = getattr(text_config(model.config), "num_experts_per_tok", None)
+        table = inventory(model)
+        pooled = table[table["expert"] > 0]
+        assert set(pooled["name"]) == set(table.loc[table["component"] == "experts", "name"]), model_type
+        if chosen and len(pooled):
+            ratios = set((pooled["active"] * pooled["expert"] / pooled["numel"]).round(6))
+            assert ratios == {chosen}, f"{model_type}: {ratios}, its config says {chosen}"
+            checked.append(model_type)
+    assert len(checked) >= 40, checked
