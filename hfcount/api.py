@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.configs import load_config
+from hfcount.errors import BadInput
 from hfcount.sources import Source, resolve
 
 if TYPE_CHECKING:
@@ -109,6 +110,8 @@ def count(
     from hfcount.skeleton import build_skeleton
 
     ranks = (lora_r,) if isinstance(lora_r, int) else tuple(lora_r)
+    if lora_settings and not ranks:
+        raise BadInput(f"{', '.join(lora_settings)}: settings of LoRA, but no rank; give lora_r as well")
     adapters = [LoraOptions(r=r, targets=_as_targets(lora_targets), **lora_settings) for r in ranks]
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     loaded = load_config(source, _as_settings(settings), trust_remote_code=trust_remote_code)

@@ -90,7 +90,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # an error of usage, from the parser of options
-            return _complain(f"{error.format_message()} (see hfcount --help)", 2)
+            message = error.format_message()  # empty where nothing was typed and the help was shown
+            return _complain(f"{message} (see hfcount --help)", 2) if message else 0
         if type(error).__name__ == "Abort":
             return _complain("interrupted", 2)
         if os.environ.get("HFCOUNT_DEBUG"):

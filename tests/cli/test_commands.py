@@ -38,6 +38,12 @@ def test_count_is_what_a_bare_model_means(call) -> None:
     assert call("count", "mini-gpt", "--format", "json") == call("mini-gpt", "--format", "json")
 
 
+def test_nothing_typed_shows_the_help(call) -> None:
+    code, out, err = call()
+    assert (code, err) == (0, "")
+    assert "gpt2 --lora-r 8" in " ".join(out.split())
+
+
 def test_options_may_come_first(call) -> None:
     code, out, _ = call("--format", "json", "mini-gpt")
     assert code == 0
