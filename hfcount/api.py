@@ -131,7 +131,7 @@ def count(
         form=form,
         conventions=conventions(table, totals, skeleton.config, model=source.model, claims=claims),
         lora=count_lora(lambda: build_skeleton(loaded, class_name=class_name).model, adapters),
-        notes=(*source.notes, *skeleton.notes),
+        notes=(*(f"a variant: {setting}" for setting in _as_settings(settings)), *source.notes, *skeleton.notes),
         versions=versions(),
         config=skeleton.config,
         table=table,

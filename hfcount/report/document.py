@@ -48,6 +48,7 @@ def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:
             for each in result.conventions
         ],
         "lora": [lora_document(each) for each in result.lora],
+        "symbols": dict(result.form.symbols) if result.form is not None else {},
         "breakdown": {"by": by, "rows": breakdown_rows(result, by)},
         "notes": list(result.notes),
     }
@@ -57,13 +58,12 @@ def formula_document(result: Count) -> dict[str, Any]:
     """The closed form's part of the JSON; all null where there is no form."""
     form = result.form
     if form is None:
-        return {"text": None, "value": None, "matches": None, "origin": None, "symbols": {}}
+        return {"text": None, "value": None, "matches": None, "origin": None}
     return {
         "text": form.text,
         "value": form.value,
         "matches": result.form_matches,
         "origin": form.origin,
-        "symbols": dict(form.symbols),
     }
 
 
