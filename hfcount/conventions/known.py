@@ -242,7 +242,7 @@ KNOWN: tuple[Known, ...] = (
         name="with a padded vocabulary",
         models=r".",
         difference=_padded(128),
-        why="vocabulary rounded up to a multiple of 128",
+        why="vocabulary rounded up to 128s",
         note="Megatron-LM's --make-vocab-size-divisible-by 128; nanoGPT trains GPT-2 with 50,304 rows",
         basis="inference",
     ),

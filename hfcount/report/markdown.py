@@ -8,7 +8,7 @@ from typing import Any
 from hfcount.api import Count
 from hfcount.formulas import legend, pretty
 from hfcount.report.document import breakdown_rows
-from hfcount.report.units import difference, exact, label, percent, share, short
+from hfcount.report.units import convention_name, difference, exact, label, percent, share, short
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
@@ -38,7 +38,12 @@ def count_markdown(result: Count, *, by: str = "component") -> str:
         markdown_table(
             ["Counted", "Parameters", "Published", "How"],
             [
-                [each.name, exact(each.parameters), ", ".join(each.published), each.derivation]
+                [
+                    convention_name(each.name, each.basis),
+                    exact(each.parameters),
+                    ", ".join(each.published),
+                    each.derivation,
+                ]
                 for each in result.conventions
             ],
             right=(1,),
@@ -86,7 +91,7 @@ def explanation_markdown(result: Count, explanation: Any) -> str:
     rows = [
         [
             verdict,
-            each.convention.name,
+            convention_name(each.convention.name, each.convention.basis),
             exact(each.convention.parameters),
             difference(each.difference),
             each.convention.derivation,

@@ -12,7 +12,7 @@ from rich.text import Text
 from hfcount.api import Count
 from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
-from hfcount.report.units import difference, exact, label, percent, share, short
+from hfcount.report.units import convention_name, difference, exact, label, percent, share, short
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
@@ -94,7 +94,8 @@ def _conventions_table(result: Count) -> Table:
     )
     for each in result.conventions:
         published = ", ".join(each.published)
-        table.add_row(each.name, exact(each.parameters), short(each.parameters), published, each.derivation)
+        name = convention_name(each.name, each.basis)
+        table.add_row(name, exact(each.parameters), short(each.parameters), published, each.derivation)
     return table
 
 
@@ -150,11 +151,10 @@ def _found_table(found: Any, mark: str, style: str) -> Table:
     )
     for each in found:
         how = each.convention.derivation
-        basis = f" ({each.convention.basis})" if each.convention.basis == "inference" else ""
         note = f"\n{each.convention.note}" if style == GOOD else ""
         table.add_row(
             Text(mark, style),
-            each.convention.name + basis,
+            convention_name(each.convention.name, each.convention.basis),
             exact(each.convention.parameters),
             difference(each.difference),
             Text.assemble(how, (note, DIM)),

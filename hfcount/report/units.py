@@ -36,6 +36,11 @@ def label(component: str) -> str:
     return {"mlp": "MLP", "lm_head": "LM head", "ssm": "SSM"}.get(component, component.replace("_", " "))
 
 
+def convention_name(name: str, basis: str) -> str:
+    """A convention's name, and the word where it is an inference: "with a padded vocabulary (inference)"."""
+    return f"{name} (inference)" if basis == "inference" else name
+
+
 def difference(value: int) -> str:
     """A signed exact difference: "+38,597,376", "-98,304", "0"."""
     return f"{value:+,}" if value else "0"
