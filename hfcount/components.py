@@ -204,16 +204,19 @@ def _is_other_embedding(place: Place, anatomy: Anatomy) -> bool:
 
 
 def _is_vocabulary(place: Place, anatomy: Anatomy) -> bool:
+    """A table with a row for each token of a vocabulary: a decoder's own, or one that a layer keeps."""
     embedding = hasattr(place.owner, "num_embeddings") or "Embedding" in place.classes[-1]
     positions = _POSITION_CLASS.search(place.classes[-1]) or place.named(_POSITION_NAME)
     return embedding and len(place.shape) == 2 and place.shape[0] in anatomy.vocabularies and not positions
 
 
 def _is_head(place: Place, anatomy: Anatomy) -> bool:
+    """In the LM head, or in the child of the root that holds it (BERT's transform before the decoder)."""
     return any(id(module) in anatomy.head or id(module) in anatomy.head_roots for module in place.modules[1:])
 
 
 def _is_norm(place: Place, anatomy: Anatomy) -> bool:
+    """In a norm, or directly below one, or a vector whose module is named like one."""
     owner_is_norm = bool(_NORM.search(place.classes[-1])) or (
         len(place.classes) > 1 and bool(_NORM.search(place.classes[-2]))
     )
@@ -222,13 +225,18 @@ def _is_norm(place: Place, anatomy: Anatomy) -> bool:
     return (owner_is_norm or named) and not matrix and "Embedding" not in place.classes[-1]
 
 
+def _has_convolution(place: Place) -> bool:
+    """Whether a convolution is on the way; GPT-2's Conv1D is none, but a matrix stored transposed."""
+    return place.within(_CONVOLUTION) and place.classes[-1] != "Conv1D"
+
+
 def _is_convolution(place: Place, anatomy: Anatomy) -> bool:
-    return bool(_CONVOLUTION.search(place.classes[-1]) or place.within(_CONVOLUTION)) and place.classes[-1] != "Conv1D"
+    return _has_convolution(place)
 
 
 def _is_front_end(place: Place) -> bool:
     """A convolution outside the layers that turns an image or a sound into vectors."""
-    return not _inside_layers(place) and _is_convolution(place, None)  # type: ignore[arg-type]
+    return not _inside_layers(place) and _has_convolution(place)
 
 
 def _main_input(place: Place) -> str:
@@ -259,6 +267,7 @@ def _is_projector(place: Place, anatomy: Anatomy) -> bool:
 
 
 def _is_classifier(place: Place, anatomy: Anatomy) -> bool:
+    """Beside the base model at the root, and no LM head: what a task put there."""
     if len(place.path) < 2 or _inside_layers(place):
         return False
     base = getattr(place.modules[0], getattr(place.modules[0], "base_model_prefix", ""), None)

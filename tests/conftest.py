@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import sys
+from pathlib import Path
+from types import ModuleType
 
 # Set before anything imports huggingface_hub, which reads them once.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -28,6 +32,18 @@ PINNED = {
     "test_no_figures_but_a_reason_where_peft_has_no_targets": "PEFT 0.20 says it in other words",
     "test_published_names_of_vision_attention_are_gone": "PEFT 0.20 says it in other words",
 }
+
+
+def load_script(name: str) -> ModuleType:
+    """The module scripts/NAME.py, which is no package."""
+    path = Path(__file__).resolve().parent.parent / "scripts" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

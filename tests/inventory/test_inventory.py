@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
-from pathlib import Path
 from types import ModuleType
 
 import pandas as pd
 import pytest
+from conftest import load_script
 
 from hfcount.api import count
 from hfcount.breakdown import GROUPINGS, breakdown
 from hfcount.components import COMPONENTS
 from hfcount.inventory import COLUMNS
 from hfcount.sources.cards import card_names
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_the_columns_of_gpt2() -> None:
@@ -93,13 +89,7 @@ def test_all_of_a_dense_model_is_active(card: str) -> None:
 
 @pytest.fixture(scope="module")
 def bench() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("bench_components", ROOT / "scripts" / "bench_components.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("bench_components")
 
 
 @pytest.mark.slow

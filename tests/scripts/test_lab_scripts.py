@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.util
 import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+from conftest import load_script
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -20,15 +20,7 @@ def run(script: str, *arguments: str, cwd: Path) -> subprocess.CompletedProcess[
 
 @pytest.fixture(scope="module")
 def phase17() -> ModuleType:
-    spec = importlib.util.spec_from_file_location(
-        "phase17_param_inventory", ROOT / "scripts" / "phase17_param_inventory.py"
-    )
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
+    return load_script("phase17_param_inventory")
 
 
 # Lab 02's own names for one block of d = 64 and f = 256.
