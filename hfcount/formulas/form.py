@@ -1,0 +1,193 @@
+"""A traced form: a model's inventory in the symbols of its config, with the conditions under which it holds.
+
+A form is what the inventory is, one step earlier: a row for every parameter of a kind, with expressions where the
+inventory has numbers. The total, the components, what is active and what LoRA adds are sums over its rows, so the
+answers that need no model at all come from the same table. Nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from hfcount.formulas.expressions import evaluate, holds, namespace
+from hfcount.formulas.polynomial import Polynomial
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Row:
+    """Parameters of one shape and place.
+
+    Attributes:
+        name: their name, with `*` for the number of the layer or expert: "model.layers.*.mlp.up_proj.weight".
+        module_class: the class of the module that owns them.
+        component: one of hfcount's component names.
+        shape: the sizes, each an expression over the form's symbols.
+        times: how many parameters there are of this kind, an expression.
+        experts, chosen: routed experts that share a pool and those that one token is sent to, expressions; "0": none.
+        aliases: the other names of the same parameters.
+        persistent: of a buffer: whether a checkpoint stores it.
+    """
+
+    name: str
+    module_class: str
+    component: str
+    shape: tuple[str, ...]
+    times: str = "1"
+    experts: str = "0"
+    chosen: str = "0"
+    aliases: tuple[str, ...] = ()
+    persistent: bool = True
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RowValue:
+    """A row with its numbers: `numel` elements in one parameter, `times` of them."""
+
+    row: Row
+    shape: tuple[int, ...]
+    times: int
+    experts: int
+    chosen: int
+
+    @property
+    def numel(self) -> int:
+        """Elements of all parameters of the row."""
+        return self.one * self.times
+
+    @property
+    def one(self) -> int:
+        """Elements of one parameter of the row."""
+        product = 1
+        for size in self.shape:
+            product *= size
+        return product
+
+    @property
+    def active(self) -> int:
+        """Elements that one token touches."""
+        return self.times * (self.one * self.chosen // self.experts) if self.experts else self.numel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Form:
+    """The closed form of one model class under conditions.
+
+    Attributes:
+        model_type, model_class: what it is the form of.
+        symbols: symbol -> the expression over config.json's fields that it stands for.
+        guards: conditions over the fields, all of which hold where the form does.
+        defaults: the class's defaults of fields that config.json may leave out.
+        noticed: dotted fields that the class would look at and that the traced config did not have.
+        renamed: other names of fields -> the names that the expressions use.
+        rows: the parameters; `buffers` the buffers (None where their shapes were not followed).
+        tied_head: the shape of an LM head that is tied to the embedding, or None.
+        lora: what PEFT attaches, by kind of targets: see `hfcount.lora.fast`.
+        example: the config that it was traced from.
+        verified: how many randomly drawn configs it was held against.
+        versions: of transformers and PEFT.
+        origin: "traced", "catalogue" or "cache".
+    """
+
+    model_type: str
+    model_class: str
+    symbols: Mapping[str, str]
+    guards: tuple[str, ...]
+    defaults: Mapping[str, Any]
+    noticed: tuple[str, ...] = ()
+    renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    rows: tuple[Row, ...]
+    buffers: tuple[Row, ...] | None = None
+    tied_head: tuple[str, ...] | None = None
+    lora: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    example: str = ""
+    verified: int = 0
+    versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    origin: str = "traced"
+
+    def fields(self, raw: Mapping[str, Any]) -> dict[str, Any]:
+        """`raw` config.json as the expressions read it: older names replaced, defaults filled in."""
+        renamed = {self.renamed.get(key, key): value for key, value in raw.items() if self.renamed.get(key) not in raw}
+        filled = filled_in(renamed, self.defaults)
+        if isinstance(filled.get("id2label"), Mapping):
+            filled["num_labels"] = len(filled["id2label"])
+        return filled
+
+    def broken_guards(self, raw: Mapping[str, Any]) -> list[str]:
+        """The conditions that this config.json does not meet; empty where the form holds for it."""
+        fields = self.fields(raw)
+        names = namespace(fields)
+        noticed = [f"{path} is ABSENT" for path in self.noticed if not holds(f"{path} is ABSENT", names)]
+        return noticed + [guard for guard in self.guards if not holds(guard, names)]
+
+    def covers(self, raw: Mapping[str, Any]) -> bool:
+        """Whether the form holds for this config.json."""
+        fields = self.fields(raw)
+        names = namespace(fields)
+        return all(holds(f"{path} is ABSENT", names) for path in self.noticed) and all(
+            holds(guard, names) for guard in self.guards
+        )
+
+    def values(self, raw: Mapping[str, Any]) -> dict[str, int]:
+        """Each symbol's number in this config.json."""
+        names = namespace(self.fields(raw))
+        return {symbol: int(evaluate(text, names)) for symbol, text in self.symbols.items()}
+
+    def evaluated(self, raw: Mapping[str, Any], rows: Iterable[Row] | None = None) -> list[RowValue]:
+        """The rows (default: the parameters') with the numbers of this config.json; ValueError where a guard fails."""
+        broken = self.broken_guards(raw)
+        if broken:
+            raise ValueError(f"the form holds only where {broken[0]}")
+        names = namespace(self.values(raw))
+        return [_valued(row, names) for row in (self.rows if rows is None else rows)]
+
+
+def _valued(row: Row, names: dict[str, Any]) -> RowValue:
+    return RowValue(
+        row=row,
+        shape=tuple(int(evaluate(size, names)) for size in row.shape),
+        times=int(evaluate(row.times, names)),
+        experts=int(evaluate(row.experts, names)),
+        chosen=int(evaluate(row.chosen, names)),
+    )
+
+
+def filled_in(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """`raw` over `defaults`, nested mappings too. A nested config that is null is one with its defaults."""
+    filled = dict(raw)
+    for key, default in defaults.items():
+        if isinstance(default, Mapping):
+            given = filled.get(key)
+            filled[key] = filled_in(given if isinstance(given, Mapping) else {}, default)
+        else:
+            filled.setdefault(key, default)
+    return filled
+
+
+def component_polynomials(form: Form) -> dict[str, Polynomial]:
+    """component -> its parameters as a polynomial over the form's symbols, in the order of the rows."""
+    found: dict[str, Polynomial] = {}
+    for row in form.rows:
+        size = parsed(row.times)
+        for each in row.shape:
+            size = size * parsed(each)
+        found[row.component] = found.get(row.component, Polynomial.constant(0)) + size
+    return found
+
+
+def parsed(text: str) -> Polynomial:
+    """The polynomial that an expression over symbols is; ValueError where it is none.
+
+    >>> parsed("2*d*(f + 1) - 3")
+    Polynomial({(('d', 1), ('f', 1)): 2, (('d', 1),): 2, (): -3})
+    """
+    symbols = {name: Polynomial.symbol(name) for name in re.findall(r"[A-Za-z_]\w*", text)}
+    value = evaluate(text, namespace_of(symbols))
+    return value if isinstance(value, Polynomial) else Polynomial.constant(value)
+
+
+def namespace_of(symbols: Mapping[str, Any]) -> dict[str, Any]:
+    """Names for `evaluate` that are these and nothing else."""
+    return {**symbols, "__builtins__": {}}
