@@ -40,7 +40,7 @@ def assembled(traced: Traced, raw: Mapping[str, Any], *, example: str = "", with
     guards = _tidied(guards, quotients, raw)
     symbols = {name: atom[1:-1] if _wrapped(atom) else atom for atom, name in names.items()}
     return Form(
-        model_type=str(traced.model.config.model_type),
+        model_type=str(raw["model_type"]),
         model_class=type(traced.model).__name__,
         symbols=symbols,
         guards=tuple(guards),
