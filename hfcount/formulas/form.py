@@ -119,15 +119,17 @@ class Form:
         """The conditions that this config.json does not meet; empty where the form holds for it."""
         fields = self.fields(raw)
         names = namespace(fields)
-        noticed = [f"{path} is ABSENT" for path in self.noticed if not holds(f"{path} is ABSENT", names)]
-        return noticed + [guard for guard in self.guards if not holds(guard, names)]
+        noticed = [f"{path} is not given" for path in self.noticed if _has(raw, path)]
+        sizes = [f"({text}) >= 0" for text in self.symbols.values()]
+        return noticed + [guard for guard in (*self.guards, *sizes) if not holds(guard, names)]
 
     def covers(self, raw: Mapping[str, Any]) -> bool:
         """Whether the form holds for this config.json."""
-        fields = self.fields(raw)
-        names = namespace(fields)
-        return all(holds(f"{path} is ABSENT", names) for path in self.noticed) and all(
-            holds(guard, names) for guard in self.guards
+        names = namespace(self.fields(raw))
+        return (
+            not any(_has(raw, path) for path in self.noticed)
+            and all(holds(guard, names) for guard in self.guards)
+            and all(holds(f"({text}) >= 0", names) for text in self.symbols.values())
         )
 
     def values(self, raw: Mapping[str, Any]) -> dict[str, int]:
@@ -143,6 +145,16 @@ class Form:
         names = namespace(self.values(raw))
         return [_valued(row, names) for row in (self.rows if rows is None else rows)]
 
+    def evaluated_head(self, raw: Mapping[str, Any]) -> int:
+        """Elements of an LM head that is tied to the embedding; 0 where it is a matrix of its own."""
+        if self.tied_head is None:
+            return 0
+        names = namespace(self.values(raw))
+        product = 1
+        for size in self.tied_head:
+            product *= int(evaluate(size, names))
+        return product
+
 
 def _valued(row: Row, names: dict[str, Any]) -> RowValue:
     return RowValue(
@@ -152,6 +164,15 @@ def _valued(row: Row, names: dict[str, Any]) -> RowValue:
         experts=int(evaluate(row.experts, names)),
         chosen=int(evaluate(row.chosen, names)),
     )
+
+
+def _has(raw: Mapping[str, Any], path: str) -> bool:
+    value: Any = raw
+    for part in path.split("."):
+        if not isinstance(value, Mapping) or part not in value:
+            return False
+        value = value[part]
+    return True
 
 
 def filled_in(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

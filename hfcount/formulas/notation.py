@@ -98,6 +98,6 @@ def _expression_symbol(atom: str, names: dict[str, str]) -> str:
         return "d_h" + _field_symbol(heads.group(2))[1:]
     kind = re.search(r"== '(\w+?)(_attention)?'", atom)
     layers = re.search(r"\b(num_hidden_layers|n_layers?|num_layers|layer_types|layers)\b", atom)
-    if atom.startswith(("sum(1 for", "((")) or layers:
+    if atom.startswith("sum(1 for") or layers:
         return f"L_{kind.group(1)}" if kind else "L_e" if re.fullmatch(r"\([\w.]+ - [\w.]+\)", atom) else "L_x"
     return "n_x"

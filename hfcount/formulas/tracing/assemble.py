@@ -37,7 +37,7 @@ def assembled(traced: Traced, raw: Mapping[str, Any], *, example: str = "", with
     guards = [*_exact(exact, quotients), *traced.guards, *conditions.guards]
     if buffers:
         guards += [each for each in ignored.guards if each not in guards]
-    guards = _tidied(guards, quotients, raw)
+    guards = _tidied(guards, quotients)
     symbols = {name: atom[1:-1] if _wrapped(atom) else atom for atom, name in names.items()}
     return Form(
         model_type=str(raw["model_type"]),
@@ -116,8 +116,8 @@ def _exact(exact: Iterable[str], quotients: Quotients) -> list[str]:
     return [f"({write(left, parenthesised=True)} % {write(right, parenthesised=True)}) == 0" for left, right in pairs]
 
 
-def _tidied(guards: list[str], quotients: Quotients, raw: Mapping[str, Any]) -> list[str]:
-    """Each condition once, as a person writes it, without those that hold of every size."""
+def _tidied(guards: list[str], quotients: Quotients) -> list[str]:
+    """Each condition once, as a person writes it, without those that say nothing or less than another."""
     result: dict[str, None] = {}
     for guard in guards:
         text = guard
@@ -125,11 +125,22 @@ def _tidied(guards: list[str], quotients: Quotients, raw: Mapping[str, Any]) -> 
             text = text.replace(f"{write(divisor)}*{quotient}", write(dividend, parenthesised=True))
             text = text.replace(f"{quotient}*{write(divisor)}", write(dividend, parenthesised=True))
         text = re.sub(r"^\(([^()]*)\) (==|!=|<|<=|>|>=) ", r"\1 \2 ", text)
-        same = re.fullmatch(r"\(?([\w.]+)\)? == \(?([\w.]+)\)?", text)
-        if same and same.group(1) == same.group(2):
-            continue
-        result.setdefault(text)
-    return list(result)
+        left, equal, right = text.partition(" == ")
+        if not (equal and left.strip("()") == right.strip("()")) and field_paths(text):
+            result.setdefault(text)
+    return [text for text in result if not _said_by_another(text, result)]
+
+
+def _said_by_another(text: str, guards: Iterable[str]) -> bool:
+    """Whether x > 1 makes `text`, x > 0 or x != 0, superfluous; and "not (x)" the same said as "x is False"."""
+    size, _, bound = text.rpartition(" > ")
+    if text.endswith(" != 0"):
+        size, bound = text.removesuffix(" != 0"), "-1"
+    if size and re.fullmatch(r"-?\d+", bound):
+        others = (each.removeprefix(f"{size} > ") for each in guards if each.startswith(f"{size} > "))
+        return any(other.isdigit() and int(other) > int(bound) for other in others)
+    field, _, value = text.partition(" is ")
+    return (value == "False" and f"not ({field})" in guards) or (value == "True" and field in guards)
 
 
 def _wrapped(text: str) -> bool:

@@ -115,15 +115,11 @@ def _collapse(loop: Loop, rows: list[Tagged], depth: int, conditions: Conditions
     )
     if not depends:
         own = Conditions()
-        counts = _counts(loop, kind_of, len(kinds), own)
-        if counts is not None:
+        counted = _counted(loop, kind_of, kinds, own)
+        if counted is not None:
             for text in (*inner.guards, *own.guards):
                 conditions.add(text)
-            return [
-                dataclasses.replace(row, times=count * row.times)
-                for count, kind in zip(counts, kinds, strict=True)
-                for row in kind
-            ]
+            return counted
     return _written_out(loop, rows, depth, conditions)
 
 
@@ -200,28 +196,34 @@ def _kinds(iterations: list[list[Repeated]]) -> tuple[list[int], list[list[Repea
 Path = tuple[tuple[str, bool], ...]
 
 
-def _counts(loop: Loop, kind_of: list[int], num_kinds: int, conditions: Conditions) -> list[Polynomial] | None:
-    """How many iterations are of each kind, as polynomials; None where the conditions do not tell."""
+def _counted(loop: Loop, kind_of: list[int], kinds: list[list[Repeated]], conditions: Conditions) -> list[Repeated] | None:
+    """The rows of all kinds, each as often as the kinds that have it; None where the conditions do not tell."""
     length = polynomial_of(loop.length)
     if not length.symbols:
-        return None if num_kinds > 1 else [length]
+        return None if len(kinds) > 1 else [dataclasses.replace(row, times=length * row.times) for row in kinds[0]]
     paths: dict[Path, int] = {}
     for path, kind in zip(loop.paths, kind_of, strict=True):
         key = tuple(dict.fromkeys(path))
         if paths.setdefault(key, kind) != kind:
             return None
-    deciders = _decided(paths, (), loop, conditions)
-    if deciders is None:
+    ways = _decided(paths, (), loop, conditions)
+    if ways is None:
         return None
-    if num_kinds == 1:
-        return [length]
-    largest = max(range(num_kinds), key=lambda kind: (kind_of.count(kind), kind))
-    counts: list[Polynomial] = []
-    for kind in range(num_kinds):
-        mine = [path for path, decided in deciders if decided == kind]
-        counts.append(Polynomial.constant(0) if kind == largest else _count(loop, length, mine, conditions))
-    counts[largest] = length - sum(counts, Polynomial.constant(0))
-    return counts
+    counts: dict[frozenset[int], Polynomial] = {}
+    rows: dict[tuple[object, ...], Repeated] = {}
+    members: dict[tuple[object, ...], set[int]] = {}
+    for number, kind in enumerate(kinds):
+        for row in kind:
+            rows.setdefault(row.key, row)
+            members.setdefault(row.key, set()).add(number)
+    for having in sorted(map(frozenset, members.values()), key=lambda each: sum(map(kind_of.count, each))):
+        if having not in counts:
+            rest = frozenset(range(len(kinds))) - having
+            known = counts.get(rest)
+            counts[having] = length - known if known is not None else _count(loop, length, having, paths, ways, conditions)
+    return [
+        dataclasses.replace(row, times=counts[frozenset(members[key])] * row.times) for key, row in rows.items()
+    ]
 
 
 def _decided(
@@ -260,20 +262,39 @@ def _always(text: str, prefix: Path, loop: Loop) -> str:
     return f"all({text} for {loop.index} in {loop.over}{where})"
 
 
-def _count(loop: Loop, length: Polynomial, ways: list[Path], conditions: Conditions) -> Polynomial:
-    """How many iterations go one of the `ways`: written shortly where it can be, else counted one by one."""
-    size = write(length)
-    if len(ways) == 1 and len(ways[0]) == 1 and loop.first == 0 and loop.step == 1:
-        text, outcome = ways[0][0]
-        known = _short(text if outcome else negated(text), loop.index, size, conditions)
+def _count(
+    loop: Loop,
+    length: Polynomial,
+    having: frozenset[int],
+    paths: dict[Path, int],
+    ways: list[tuple[Path, int]],
+    conditions: Conditions,
+) -> Polynomial:
+    """How many iterations are of one of the kinds `having`: written shortly where it can be, else counted one by one."""
+    if all(kind in having for kind in paths.values()):
+        return length
+    alternatives = _single(paths, having) or [path for path, kind in ways if kind in having]
+    if len(alternatives) == 1 and len(alternatives[0]) == 1 and loop.first == 0 and loop.step == 1:
+        text, outcome = alternatives[0][0]
+        known = _short(text if outcome else negated(text), loop.index, write(length), conditions)
         if known is not None:
             return known
-    alternatives = [" and ".join(each if outcome else negated(each) for each, outcome in way) for way in ways]
-    condition = alternatives[0] if len(ways) == 1 else " or ".join(f"({each})" for each in alternatives)
+    written = [" and ".join(each if outcome else negated(each) for each, outcome in way) for way in alternatives]
+    condition = written[0] if len(written) == 1 else " or ".join(f"({each})" for each in written)
     return Polynomial.symbol(f"sum(1 for {loop.index} in {loop.over} if {condition})")
 
 
-_ATOM = r"([A-Za-z_][\w.]*)"
+def _single(paths: dict[Path, int], having: frozenset[int]) -> list[Path] | None:
+    """The one condition that alone tells, on every way that was gone, whether an iteration is of these kinds."""
+    shared = set.intersection(*({text for text, _ in path} for path in paths))
+    for text in sorted(shared, key=len):
+        for outcome in (True, False):
+            if all((dict(path)[text] is outcome) == (kind in having) for path, kind in paths.items()):
+                return [((text, outcome),)]
+    return None
+
+
+_ATOM = r"(\w[\w.]*)"
 
 
 def _short(condition: str, index: str, size: str, conditions: Conditions) -> Polynomial | None:
@@ -289,15 +310,16 @@ def _short(condition: str, index: str, size: str, conditions: Conditions) -> Pol
     below = re.fullmatch(rf"{index} < {_ATOM}", condition)
     above = re.fullmatch(rf"{index} >= {_ATOM}", condition)
     every = re.fullmatch(rf"\(\({index} \+ 1\) % {_ATOM}\) (==|!=) 0", condition)
-    first = re.fullmatch(rf"\({index} % {_ATOM}\) (==|!=) 0", condition)
+    zeroth = re.fullmatch(rf"\({index} % {_ATOM}\) (==|!=) 0", condition)
     whole = Polynomial.symbol(size) if re.fullmatch(_ATOM, size) else None
     if whole is None:
         return None
     if below or above:
         most = (below or above).group(1)  # type: ignore[union-attr]
-        conditions.add(f"0 <= {most} <= {size}")
-        return Polynomial.symbol(most) if below else whole - Polynomial.symbol(most)
-    found = every or first
+        conditions.add(f"{size} >= {most}" if most.isdigit() else f"0 <= {most} <= {size}")
+        first = Polynomial.constant(int(most)) if most.isdigit() else Polynomial.symbol(most)
+        return first if below else whole - first
+    found = every or zeroth
     if found:
         step = found.group(1)
         text = f"({size}//{step})" if every else f"(({size} + {step} - 1)//{step})"

@@ -58,15 +58,17 @@ class SymbolicInt(int):
         return _poly(self, other, int.__rsub__, lambda a, b: b - a)
 
     def __mul__(self, other: Any) -> Any:
-        if isinstance(other, (list, tuple, str)):
+        if isinstance(other, list):
+            return self.__rmul__(other)
+        if isinstance(other, (tuple, str)):
             return other * int(self)
         return _poly(self, other, int.__mul__, lambda a, b: a * b)
 
     def __rmul__(self, other: Any) -> Any:
         if isinstance(other, list):
-            from hfcount.formulas.tracing.sequences import RepeatedList
+            from hfcount.formulas.tracing.sequences import Segments
 
-            return RepeatedList(other, self)
+            return Segments([(list(other), self)])
         return self.__mul__(other)
 
     def __neg__(self) -> SymbolicInt:

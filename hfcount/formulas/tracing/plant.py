@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.formulas.tracing.numbers import SymbolicInt, plain
-from hfcount.formulas.tracing.recorder import Recorder, active, is_ignored
-from hfcount.formulas.tracing.sequences import DerivedList, SymbolicList, remembering
+from hfcount.formulas.tracing.recorder import Loop, Recorder, active, is_ignored
+from hfcount.formulas.tracing.sequences import DerivedList, Segments, SymbolicList, remembering
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -41,7 +41,7 @@ def completed(raw: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Any
     """
     result = {key: copy.deepcopy(value) for key, value in raw.items()}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = getattr(config, field.name, None) if field.name != "per_layer_config" else None
+        value = vars(config).get(field.name)
         if hasattr(value, "model_type") and hasattr(value, "to_dict"):
             given = result.get(field.name)
             nested = completed(given if isinstance(given, Mapping) else {}, value)
@@ -125,12 +125,24 @@ def plant(
 
 
 def _remembered_list(value: Any, given: Any, path: str, recorder: Recorder) -> Any:
+    if isinstance(value, Segments):
+        return value
     if isinstance(given, (list, tuple)) and plain(list(given)) == plain(list(value)):
         return SymbolicList(value, path)
-    loop = next(
-        (each for each in reversed(recorder.loops) if each.times == len(value) and each.over.startswith("range")), None
-    )
+    loop = _loop_behind(value, recorder)
     return DerivedList(value, loop) if loop is not None else value
+
+
+def _loop_behind(values: Any, recorder: Recorder) -> Loop | None:
+    """The loop that worked out a list: as long, and its conditions tell its values apart; None where none fits."""
+    fitting = []
+    for loop in recorder.loops:
+        if loop.times != len(values) or not loop.over.startswith("range") or len(loop.paths) != loop.times:
+            continue
+        by_path: dict[Any, Any] = {}
+        if all(by_path.setdefault(tuple(path), each) == each for path, each in zip(loop.paths, values, strict=True)):
+            fitting.append((len(by_path) - len(set(map(repr, values))), loop))
+    return min(fitting, key=lambda each: each[0])[1] if fitting else None
 
 
 @contextlib.contextmanager
@@ -188,6 +200,8 @@ def _note_read(config: Any, key: str, value: Any, original: Any) -> None:
         return
     if module.startswith("transformers.modeling_") and not key.startswith("tie_"):
         return
+    if isinstance(value, dict) and _is_config(key, value):
+        return  # its fields remember for themselves
     recorder.reads.append((config, key, value))
 
 

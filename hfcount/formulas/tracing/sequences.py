@@ -130,15 +130,57 @@ class DerivedList(SymbolicList):
     __hash__ = None  # type: ignore[assignment]
 
 
-class RepeatedList(list):  # type: ignore[type-arg]
-    """`[value] * n` with n symbolic: a list of n equal elements."""
+class Segments(list):  # type: ignore[type-arg]
+    """`[dense] * k + [sparse] * (n - k)`: a list made of parts, each a few values repeated a symbolic number of times.
 
-    def __init__(self, values: list[Any], times: SymbolicInt) -> None:
-        list.__init__(self, values * int(times))
-        self.times = times * list.__len__(values)
+    Reading an element is a question of which part its index falls into.
+    """
+
+    def __init__(self, parts: list[tuple[list[Any], Any]]) -> None:
+        list.__init__(self, [value for values, times in parts for _ in range(int(times)) for value in values])
+        self.parts = parts
+
+    @property
+    def times(self) -> Any:
+        """The list's length, symbolic."""
+        return sum((times * len(values) for values, times in self.parts), 0)
+
+    def __add__(self, other: Any) -> Any:
+        more = other.parts if isinstance(other, Segments) else [(list(other), 1)]
+        return Segments([*self.parts, *more])
+
+    def __radd__(self, other: Any) -> Any:
+        return Segments([(list(other), 1), *self.parts])
+
+    def __deepcopy__(self, memo: Any) -> Segments:
+        return self
+
+    def __reduce__(self) -> Any:
+        return list, (list.copy(self),)
+
+    def element(self, place: int, index: Any) -> Any:
+        recorder = active()
+        end: Any = 0
+        for values, times in self.parts[:-1] if recorder is not None else ():
+            end = end + times * len(values)
+            inside = place < int(end)
+            if not isinstance(end, SymbolicInt) and index.isdigit():
+                continue
+            recorder.condition(f"{index} < {text_of(end)}", inside)  # type: ignore[union-attr]
+            if inside:
+                break
+        return list.__getitem__(self, place)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            stop = index.stop
+            whole = index.start in (None, 0) and index.step in (None, 1) and (stop is None or stop >= list.__len__(self))
+            return self if whole else list.__getitem__(self, index)
+        shown = text_of(index, parenthesised=False) if isinstance(index, SymbolicInt) else repr(index)
+        return self.element(int(index), shown) if int(index) >= 0 else list.__getitem__(self, index)
 
     def __iter__(self) -> Iterator[Any]:
-        return TracedLoop(TracedRange(self.times), list.__getitem__, self)
+        return TracedLoop.over_list(self)
 
 
 class TracedRange:
@@ -191,11 +233,13 @@ class TracedLoop:
         self.entered = False
 
     @classmethod
-    def over_list(cls, values: SymbolicList) -> TracedLoop:
+    def over_list(cls, values: SymbolicList | Segments) -> TracedLoop:
         size = list.__len__(values)
         derived = isinstance(values, DerivedList)
         length: Any = values.loop.length if isinstance(values, DerivedList) else None
-        if length is None:
+        if isinstance(values, Segments):
+            length = values.times
+        elif length is None:
             length = SymbolicInt.atom(size, f"len({values.text})")
         loop = cls(
             TracedRange(

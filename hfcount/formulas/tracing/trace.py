@@ -81,18 +81,17 @@ def trace(
         with torch.device("meta"), NoteShapes(), noted_parameters(recorder):
             model = model_class._from_config(wanted, attn_implementation="eager")
             model.tie_weights()
-        recorder.paused = True
-        result = _collected(model, recorder, raw)
-    return result
+        return _collected(model, recorder, raw)
 
 
 def _collected(model: PreTrainedModel, recorder: Recorder, raw: Mapping[str, Any]) -> Traced:
     from hfcount.inventory import inventory, tied_head_size
     from hfcount.skeleton import output_embeddings
 
+    pools = _pools(model)  # its conditions count: how many experts are chosen of how many
+    recorder.paused = True
     table = inventory(model)
     by_name = dict(model.named_parameters(remove_duplicate=False))
-    pools = _pools(model)
     parameters = tuple(
         _traced(by_name[row.name], row.name, tuple(row.aliases), row.module_class, row.component, pools.get(row.name))
         for row in table.itertuples()
@@ -159,5 +158,17 @@ def _pools(model: PreTrainedModel) -> dict[str, tuple[Polynomial, Polynomial]]:
     for name, parameter in model.named_parameters():
         experts, chosen = pool_of(place_of(name, parameter, modules), parameter)
         if experts:
-            found[name] = (polynomial_of(experts), polynomial_of(chosen))
+            found[name] = (_pool_size(parameter, experts), polynomial_of(chosen))
     return found
+
+
+def _pool_size(parameter: Any, experts: int) -> Polynomial:
+    """The number of experts; where it was counted and not read, the loop or the size that it is."""
+    from hfcount.formulas.tracing.numbers import polynomial_of
+
+    known = polynomial_of(experts)
+    if known.symbols:
+        return known
+    lengths = [polynomial_of(loop.length) for loop, _ in reversed(parameter.loops) if loop.times == experts]
+    lengths += [dim for dim, size in zip(_dims_of(parameter), parameter.shape, strict=True) if size == experts]
+    return next((each for each in lengths if each.symbols), known)
