@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
+
+from hfcount.parts import Part
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,23 +18,32 @@ GROUPINGS: tuple[str, ...] = ("component", "layer", "module", "parameter")
 OUTSIDE = "outside the layers"
 
 
-def breakdown(table: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Rows `name, parameters, share` of the inventory grouped `by`, in the model's order; they add up to the total.
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """The parameters that go by one name, and their share of the total."""
+
+    name: str
+    parameters: int
+    share: float
+
+
+def breakdown(parts: Iterable[Part], by: str) -> list[Group]:
+    """The rows of an inventory grouped `by`, in the model's order; their parameters add up to the total.
 
     A layer goes by its path ("transformer.h.0"), so that an encoder's and a decoder's are told apart.
     """
-    labels = {
-        "component": table["component"],
-        "layer": table["name"].map(layer_path),
-        "module": table["module"],
-        "parameter": table["name"],
+    name_of = {
+        "component": lambda part: part.component,
+        "layer": lambda part: layer_path(part.name),
+        "module": lambda part: part.module,
+        "parameter": lambda part: part.name,
     }[by]
-    sums = table.groupby(labels.rename("name"), sort=False)["numel"].sum()
-    total = int(table["numel"].sum())
-    rows = sums.rename("parameters").reset_index()
-    rows["share"] = rows["parameters"] / total if total else 0.0
-    assert int(rows["parameters"].sum()) == total
-    return rows
+    sums: dict[str, int] = {}
+    for part in parts:
+        name = name_of(part)
+        sums[name] = sums.get(name, 0) + part.numel
+    total = sum(sums.values())
+    return [Group(name, parameters, parameters / total if total else 0.0) for name, parameters in sums.items()]
 
 
 def layer_path(name: str) -> str:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hfcount.components import Anatomy, Place, component_of, examine
 from hfcount.experts import pool_of
+from hfcount.parts import Sizes
 from hfcount.skeleton import head_is_tied, output_embeddings
 
 if TYPE_CHECKING:
@@ -99,34 +99,6 @@ def place_of(name: str, parameter: nn.Parameter, modules: dict[str, Any]) -> Pla
         modules=tuple(chain),
         shape=tuple(parameter.shape),
     )
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Sizes:
-    """The totals of an inventory, in parameters. `embedding + lm_head + non_embedding = total`.
-
-    Attributes:
-        total: every distinct parameter once.
-        embedding: token and position embeddings.
-        lm_head: the LM head where its matrix is a parameter of its own, else 0.
-        non_embedding: the rest.
-        active: what one token touches: the total less the experts that are not chosen.
-        untied: the total with a tied LM head counted as a matrix of its own.
-        buffers: elements of all buffers, which are not parameters.
-        stored_buffers: those of them that a checkpoint stores.
-    """
-
-    total: int
-    embedding: int
-    lm_head: int
-    non_embedding: int
-    active: int
-    untied: int
-    buffers: int
-    stored_buffers: int
-
-    def __post_init__(self) -> None:
-        assert self.embedding + self.lm_head + self.non_embedding == self.total
 
 
 def sizes(table: pd.DataFrame, buffers: pd.DataFrame, *, tied_head: int = 0) -> Sizes:

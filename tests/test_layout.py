@@ -17,12 +17,13 @@ PACKAGE = Path(hfcount.__file__).parent
 # except within one package or where a floor is marked as a staircase (its modules form one small stack).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
-    ("dtypes", "minigpt"),
+    ("dtypes", "minigpt", "parts"),
     ("sources",),
     ("limits", "classes", "overrides", "configs"),
     ("skeleton",),
     ("components", "experts", "inventory"),
     ("formulas", "conventions", "lora", "breakdown"),
+    ("result",),
     ("environment", "api"),
     ("report",),
     ("cli",),

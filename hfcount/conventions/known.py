@@ -13,6 +13,7 @@ from math import ceil
 
 from hfcount.conventions.subject import Subject
 from hfcount.conventions.way import Basis, Convention, Kind
+from hfcount.parts import Part, numel_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -115,9 +116,8 @@ def _replicated(shards: int, *, embedding_bias: bool) -> Callable[[Subject], int
         hidden = subject.hidden
         if hidden is None:
             return None
-        biases = subject.biases
-        mixing = biases["component"].isin(["attention", "mlp"]) & biases["shape"].map(lambda shape: shape == (hidden,))
-        copied = subject.part("norm") + int(biases.loc[mixing, "numel"].sum())
+        after_the_sum = [part for part in subject.biases if part.shape == (hidden,)]
+        copied = subject.part("norm") + numel_of(after_the_sum, "attention", "mlp")
         return (shards - 1) * copied + (shards * hidden if embedding_bias else 0)
 
     return difference
@@ -125,9 +125,7 @@ def _replicated(shards: int, *, embedding_bias: bool) -> Callable[[Subject], int
 
 def _layer_norm_biases(subject: Subject) -> int | None:
     """Less the shifts of the norms inside the layers."""
-    biases = subject.biases
-    inside = (biases["component"] == "norm") & biases["layer"].notna()
-    return -int(biases.loc[inside, "numel"].sum())
+    return -numel_of((part for part in subject.biases if part.layered), "norm")
 
 
 def _prediction_module(subject: Subject) -> int | None:
@@ -137,9 +135,22 @@ def _prediction_module(subject: Subject) -> int | None:
     hidden, layers = subject.hidden, subject.layers
     if hidden is None or layers is None:
         return None
-    last = int(subject.table.loc[subject.table["layer"] == layers - 1, "numel"].sum())
+    last = sum(part.numel // part.times for part in _last_layer(subject))
     modules = getattr(subject.config, "num_nextn_predict_layers", None) or 1
     return int(modules) * (last + 2 * hidden**2 + 3 * hidden)
+
+
+def _last_layer(subject: Subject) -> tuple[Part, ...]:
+    """The rows of DeepSeek-V3's last layer. Its dense layers come first, so of a form's kinds of layers, where no row
+    has a number, it has what all layers have and what the layers with experts have.
+    """
+    numbered = any(part.layer is not None for part in subject.parts)
+    kinds = {part.kind for part in subject.parts if part.layered and (part.expert or part.times == subject.layers)}
+    return tuple(
+        part
+        for part in subject.parts
+        if (part.layer == (subject.layers or 0) - 1 if numbered else part.layered and part.kind in kinds)
+    )
 
 
 def _prediction_module_as_stored(subject: Subject) -> int | None:
@@ -156,15 +167,14 @@ def _prediction_module_as_stored(subject: Subject) -> int | None:
 def _block_scales(subject: Subject, modules: int) -> int:
     """One fp32 scale for each block of 128 x 128 weights of the matrices in the layers, the router's left out."""
     scales = 0
-    rows = subject.table[subject.table["layer"].notna() & subject.table["component"].isin(_FP8)]
-    last = subject.layers
-    for name, shape, layer in zip(rows["name"], rows["shape"], rows["layer"], strict=True):
-        if len(shape) < 2:
+    last = _last_layer(subject)
+    for part in subject.parts:
+        if not part.layered or part.component not in _FP8 or len(part.shape) < 2:
             continue
-        *experts, out, width = shape
-        halves = 2 if "gate_up" in name else 1  # stored as two matrices
+        *experts, out, width = part.shape
+        halves = 2 if "gate_up" in part.name else 1  # stored as two matrices
         blocks = halves * ceil(out // halves / 128) * ceil(width / 128) * (experts[0] if experts else 1)
-        scales += blocks * (1 + modules if layer == (last or 0) - 1 else 1)
+        scales += blocks * (part.times + modules if part in last else part.times)
     return scales
 
 
@@ -173,10 +183,12 @@ _FP8 = ("attention", "mlp", "experts", "shared_experts")
 
 def _correction_biases(subject: Subject, modules: int) -> int:
     """The routers' correction biases, which the class keeps as buffers: one of E a layer with experts."""
-    experts = subject.table.loc[subject.table["expert"] > 0]
-    if experts.empty:
+    experts = [part for part in subject.parts if part.expert]
+    if not experts:
         return 0
-    return int(experts["expert"].max()) * (int(experts["layer"].nunique()) + modules)
+    layers = {part.layer for part in experts} - {None}
+    many = len(layers) or max(part.times for part in experts)
+    return max(part.expert for part in experts) * (many + modules)
 
 
 def _more_key_value_heads(heads: int) -> Callable[[Subject], int | None]:

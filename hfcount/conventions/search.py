@@ -5,17 +5,10 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from math import ceil
-from typing import TYPE_CHECKING
 
 from hfcount.conventions.figures import Figure, parse_figure
 from hfcount.conventions.subject import Subject
 from hfcount.conventions.way import Convention
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from transformers import PreTrainedConfig
-
-    from hfcount.inventory import Sizes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,15 +41,7 @@ class Explanation:
         return bool(self.matches)
 
 
-def explain(
-    figure: str,
-    conventions: Sequence[Convention],
-    *,
-    table: pd.DataFrame,
-    sizes: Sizes,
-    config: PreTrainedConfig,
-    model: str,
-) -> Explanation:
+def explain(figure: str, conventions: Sequence[Convention], subject: Subject) -> Explanation:
     """Hold `figure` against the `conventions` of a model, and look for a vocabulary that would give it.
 
     Raises BadInput for what is no figure.
@@ -65,7 +50,6 @@ def explain(
     found = [Found(convention=each, difference=each.parameters - parsed.value) for each in conventions]
     matches = tuple(each for each in found if parsed.holds(each.convention.parameters))
     misses = sorted((each for each in found if each not in matches), key=lambda each: abs(each.difference))
-    subject = Subject(table=table, sizes=sizes, config=config, model=model)
     as_built = any(each.convention.basis in ("arithmetic", "documented") for each in matches)
     return Explanation(
         figure=parsed,

@@ -1,31 +1,33 @@
-"""What the conventions count on: a model's table, its totals and its config, with the sums that they need."""
+"""What the conventions count on: a model's rows, its totals and its config, with the sums that they need."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfcount.classes import text_config
-
-if TYPE_CHECKING:
-    import pandas as pd
-    from transformers import PreTrainedConfig
-
-    from hfcount.inventory import Sizes
+from hfcount.parts import Part, Sizes, numel_of
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Subject:
-    """A model as its conventions see it: the inventory, its totals, its config and its name."""
+    """A model as its conventions see it.
 
-    table: pd.DataFrame
+    Attributes:
+        parts: the rows of its inventory, or of its closed form.
+        sizes: its totals.
+        config: the transformers config, or an object that answers for the same fields.
+        model: its name.
+    """
+
+    parts: tuple[Part, ...]
     sizes: Sizes
-    config: PreTrainedConfig
+    config: Any
     model: str
 
     def part(self, *components: str) -> int:
         """Parameters in the named components."""
-        return int(self.table.loc[self.table["component"].isin(components), "numel"].sum())
+        return numel_of(self.parts, *components)
 
     def size(self, *names: str) -> int | None:
         """The first of the config's (or its text config's) integer fields of these names; None if it has none."""
@@ -45,9 +47,9 @@ class Subject:
         return self.size("hidden_size")
 
     @property
-    def biases(self) -> pd.DataFrame:
+    def biases(self) -> tuple[Part, ...]:
         """The rows that are added and not multiplied: biases, norms' shifts included."""
-        return self.table[self.table["name"].str.endswith("bias")]
+        return tuple(part for part in self.parts if part.name.endswith("bias"))
 
     @property
     def vocabulary_rows(self) -> tuple[int, int]:
@@ -55,9 +57,9 @@ class Subject:
 
         (0, 0) where the model has no token embedding of two dimensions, or several of different sizes.
         """
-        tokens = self.table[(self.table["component"] == "token_embedding") & self.table["shape"].map(len).eq(2)]
-        if len(tokens) != 1:
+        tokens = [part for part in self.parts if part.component == "token_embedding" and len(part.shape) == 2]
+        if sum(part.times for part in tokens) != 1:
             return 0, 0
-        rows, width = tokens["shape"].iloc[0]
-        head = self.table[(self.table["component"] == "lm_head") & self.table["shape"].map(lambda s: rows in s)]
-        return int(rows), int(width) + sum(int(numel) // int(rows) for numel in head["numel"])
+        rows, width = tokens[0].shape
+        head = [part for part in self.parts if part.component == "lm_head" and rows in part.shape]
+        return rows, width + sum(part.numel // rows for part in head)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from hfcount.conventions.figures import parse_figure
 from hfcount.conventions.known import known_conventions
@@ -17,22 +16,12 @@ from hfcount.conventions.way import Convention
 from hfcount.errors import BadInput
 from hfcount.sources.source import Claim
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from transformers import PreTrainedConfig
 
-    from hfcount.inventory import Sizes
-
-
-def conventions(
-    table: pd.DataFrame, sizes: Sizes, config: PreTrainedConfig, *, model: str, claims: Sequence[Claim] = ()
-) -> tuple[Convention, ...]:
+def conventions(subject: Subject, *, claims: Sequence[Claim] = ()) -> tuple[Convention, ...]:
     """The conventions that apply to a model, as built first, each with the `claims` that it gives.
 
-    `table` and `sizes` are the model's inventory and totals, `config` what it was built from, `model` its name. A
-    convention that gives the same count as one before it says nothing new and is left out.
+    A convention that gives the same count as one before it says nothing new and is left out.
     """
-    subject = Subject(table=table, sizes=sizes, config=config, model=model)
     found: dict[tuple[int, str], Convention] = {}
     for way in WAYS:
         for convention in way(subject):
@@ -119,7 +108,7 @@ def twelve_l_d_squared(subject: Subject) -> Iterator[Convention]:
 
 
 def without_biases(subject: Subject) -> Iterator[Convention]:
-    biases = int(subject.biases["numel"].sum())
+    biases = sum(part.numel for part in subject.biases)
     if biases and subject.part("token_embedding"):
         yield Convention(
             name="without biases",

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from hfcount.api import Count
 from hfcount.breakdown import breakdown
+from hfcount.result import Count
 
 SCHEMA = 1
 
@@ -86,17 +86,15 @@ def lora_document(each: Any) -> dict[str, Any]:
 def breakdown_rows(result: Count, by: str) -> list[dict[str, Any]]:
     """The inventory grouped `by`, largest table first as the model has it."""
     formulas = {each.component: each.formula for each in result.components} if by == "component" else {}
-    rows = []
-    for row in breakdown(result.table, by).itertuples():
-        rows.append(
-            {
-                "name": str(row.name),
-                "parameters": int(row.parameters),  # type: ignore[arg-type]
-                "share": round(float(row.share), 4),  # type: ignore[arg-type]
-                "formula": formulas.get(str(row.name)),
-            }
-        )
-    return rows
+    return [
+        {
+            "name": row.name,
+            "parameters": row.parameters,
+            "share": round(row.share, 4),
+            "formula": formulas.get(row.name),
+        }
+        for row in breakdown(result.parts, by)
+    ]
 
 
 def explanation_document(result: Count, explanation: Any) -> dict[str, Any]:

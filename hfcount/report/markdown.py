@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from hfcount.api import Count
 from hfcount.formulas import legend, pretty
 from hfcount.report.document import breakdown_rows
 from hfcount.report.units import convention_name, difference, exact, label, percent, share, short
+from hfcount.result import Count
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:

@@ -9,10 +9,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from hfcount.api import Count
 from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
 from hfcount.report.units import convention_name, difference, exact, label, percent, share, short
+from hfcount.result import Count
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
@@ -66,8 +66,8 @@ def _parts_table(result: Count, by: str) -> Table:
         table.add_row("total", exact(result.sizes.total), short(result.sizes.total), total, style="bold")
         return table
     table = _plain_table((by.capitalize(), "left"), ("Parameters", "right"), ("Share", "right"))
-    for row in breakdown(result.table, by).itertuples():
-        table.add_row(str(row.name), exact(row.parameters), share(row.share))  # type: ignore[arg-type]
+    for row in breakdown(result.parts, by):
+        table.add_row(row.name, exact(row.parameters), share(row.share))
     table.add_section()
     table.add_row("total", exact(result.sizes.total), short(result.sizes.total), style="bold")
     return table
