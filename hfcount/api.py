@@ -29,6 +29,8 @@ def count(
     offline: bool = False,
     timeout: float | None = None,
     trust_remote_code: bool = False,
+    fast: bool = False,
+    detailed: bool = False,
     **lora_settings: Any,
 ) -> Count:
     """How many parameters `model` has and where, by which convention, and what LoRA would train.
@@ -37,17 +39,29 @@ def count(
     config fields (a mapping, or "KEY=VALUE" strings). `lora_r` is one rank or several; `lora_targets` is
     "default", "all-linear", "attention", "mlp", or module names. `lora_settings` are PEFT's settings that
     change the count: `modules_to_save`, `target_parameters`, `rank_pattern`, `use_dora`, `bias`.
-    `timeout` is in seconds, for each request and for building. Raises BadInput or SourceError.
+    `timeout` is in seconds, for each request and for building. `fast` answers from the catalogue of verified closed
+    forms where it covers the config, without torch; `detailed` asks it for a row for each parameter (`parts`).
+    Raises BadInput or SourceError.
 
     >>> count("gpt2").sizes.total
     124439808
     """
     adapters = _adapters((lora_r,) if isinstance(lora_r, int) else tuple(lora_r), lora_targets, lora_settings)
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
+    asked = _as_settings(settings)
+    detour = None
+    if fast:
+        from hfcount.fast import NotCovered, fast_count
+
+        try:
+            return fast_count(source, asked, adapters, class_name=class_name, detailed=detailed)
+        except NotCovered as reason:
+            detour = f"not from the catalogue: {reason}; the model itself was counted"
     return _built(
         source,
-        _as_settings(settings),
+        asked,
         adapters,
+        detour=detour,
         class_name=class_name,
         timeout=timeout,
         trust_remote_code=trust_remote_code,
@@ -59,6 +73,7 @@ def _built(
     settings: Sequence[str],
     adapters: Sequence[LoraOptions],
     *,
+    detour: str | None,
     class_name: str | None,
     timeout: float | None,
     trust_remote_code: bool,
@@ -90,11 +105,17 @@ def _built(
         form=form,
         conventions=conventions(subject, claims=claims),
         lora=count_lora(lambda: build_skeleton(loaded, class_name=class_name).model, adapters),
-        notes=(*(f"a variant: {setting}" for setting in settings), *source.notes, *skeleton.notes),
+        notes=(
+            *(f"a variant: {setting}" for setting in settings),
+            *source.notes,
+            *skeleton.notes,
+            *((detour,) if detour else ()),
+        ),
         versions=versions(),
         parts=parts,
         config=skeleton.config,
         table=table,
+        detour=detour,
     )
 
 

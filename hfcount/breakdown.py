@@ -58,9 +58,12 @@ def layer_path(name: str) -> str:
     return found.group(1) if found else OUTSIDE
 
 
-def component_by_layer(table: pd.DataFrame) -> pd.DataFrame:
+def component_by_layer(parts: Iterable[Part]) -> pd.DataFrame:
     """Parameters by layer path (rows, in the model's order) and component (columns); zeros where there are none."""
-    grid = table.assign(path=table["name"].map(layer_path)).pivot_table(
+    import pandas as pd
+
+    rows = [(layer_path(part.name), part.component, part.numel) for part in parts]
+    grid = pd.DataFrame(rows, columns=["path", "component", "numel"]).pivot_table(
         index="path", columns="component", values="numel", aggfunc="sum", fill_value=0, sort=False
     )
     return grid.astype("int64")

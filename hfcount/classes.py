@@ -36,6 +36,17 @@ def architectures(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in names if isinstance(name, str)) if isinstance(names, (list, tuple)) else ()
 
 
+def others_named(names: tuple[str, ...]) -> str:
+    """The note for a config that names more architectures than the one that is counted."""
+    others = ", ".join(name if name.isidentifier() else repr(name) for name in names[1:])
+    return f"architectures also names {others}; --class counts another"
+
+
+def none_named(counted_as: str) -> str:
+    """The note for a config that names no architecture."""
+    return f"config.json names no architecture; counted as {counted_as}"
+
+
 def check_names(raw: Mapping[str, Any], *, where: str) -> None:
     """Raise BadInput if `model_type` is no string or `architectures` no list of them; null is as good as absent."""
     model_type, names = raw.get("model_type"), raw.get("architectures")
@@ -132,8 +143,7 @@ def model_class_for(
             raise _own_code_refused(where)
         if found is None:
             raise BadInput(f"{where}: architecture {named[0]!r} is no model class of transformers{_near(named[0])}")
-        others = ", ".join(name if name.isidentifier() else repr(name) for name in named[1:])
-        return found, (f"architectures also names {others}; --class counts another",) if others else ()
+        return found, (others_named(named),) if named[1:] else ()
     return _default_class(config, where)
 
 
@@ -157,7 +167,7 @@ def _default_class(config: PreTrainedConfig, where: str) -> tuple[type[PreTraine
         if type(config) in mapping:
             found = mapping[type(config)]
             found = found[0] if isinstance(found, (list, tuple)) else found
-            return found, (f"config.json names no architecture; counted as {found.__name__}",)
+            return found, (none_named(found.__name__),)
     raise BadInput(f"{where}: config.json names no architecture and {type(config).__name__} has no default one")
 
 

@@ -28,14 +28,15 @@ def override(raw: dict[str, Any], settings: Sequence[str], base: PreTrainedConfi
             )
         holder, config = _holder(raw, base, path, where)
         name = _known_field(config, holder, path, base, where)
-        old, value = holder.get(name, getattr(config, name, None)), _value(text.strip())
+        old, value = holder.get(name, getattr(config, name, None)), json_value(text.strip())
         holder[name] = value
         if not isinstance(config, Mapping):
             notes += _fit_layer_lists(holder, config, name, old, value)
     return notes
 
 
-def _value(text: str) -> Any:
+def json_value(text: str) -> Any:
+    """What the VALUE of a setting stands for: JSON, Python's True, False and None, else the text itself."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError):

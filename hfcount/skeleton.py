@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import fitting_config, model_class_for
 from hfcount.configs import LoadedConfig, one_line
@@ -53,14 +54,22 @@ def build_skeleton(loaded: LoadedConfig, *, class_name: str | None = None, secon
     model = build_empty(model_class, config, where=loaded.where, seconds=seconds)
     published_untied = loaded.raw.get("tie_word_embeddings") is False and head_is_tied(model)
     if published_untied:
-        notes += (
-            "config.json says tie_word_embeddings = false, but this class ties the LM head all the same; "
-            "`untied` is the count with the separate head",
-        )
+        notes += (PUBLISHED_UNTIED,)
     if loaded.quantization is not None:
-        method = loaded.quantization.get("quant_method", "a packed format")
-        notes += (f"the published file is packed ({method}); the counts are of the unpacked weights",)
+        notes += (packed(loaded.quantization),)
     return Skeleton(model=model, config=config, published_untied=published_untied, notes=loaded.notes + notes)
+
+
+PUBLISHED_UNTIED = (
+    "config.json says tie_word_embeddings = false, but this class ties the LM head all the same; "
+    "`untied` is the count with the separate head"
+)
+
+
+def packed(quantization: Mapping[str, Any]) -> str:
+    """The note for a published file whose weights are packed."""
+    method = quantization.get("quant_method", "a packed format")
+    return f"the published file is packed ({method}); the counts are of the unpacked weights"
 
 
 def build_empty(

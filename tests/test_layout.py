@@ -24,6 +24,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("components", "experts", "inventory"),
     ("formulas", "conventions", "lora", "breakdown"),
     ("result",),
+    ("fast",),
     ("environment", "api"),
     ("report",),
     ("cli",),

@@ -17,20 +17,22 @@ def command(
     quiet: options.Quiet = False,
     trust_remote_code: options.TrustRemoteCode = False,
     timeout: options.Timeout = None,
+    fast: options.Fast = False,
 ) -> int:
     """Models side by side: their sizes, and what share of each a component has.
 
     Example: [bold]hfcount compare mini-gpt-lab02 mini-gpt-medium mini-gpt-large[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text
+    from hfcount.cli.output import chosen, emit, print_text, tell_detours
 
-    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout)
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
 
     from hfcount.api import compare
     from hfcount.report import csv, document, markdown, terminal
 
     results = compare(models, **how)
+    tell_detours(results)
     if quiet:
         print_text("".join(f"{each.model}\t{each.sizes.total}\n" for each in results))
     else:

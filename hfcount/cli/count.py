@@ -45,14 +45,15 @@ def command(
     quiet: options.Quiet = False,
     trust_remote_code: options.TrustRemoteCode = False,
     timeout: options.Timeout = None,
+    fast: options.Fast = False,
 ) -> int:
     """How many parameters a model has and where, by which convention, and what LoRA would train.
 
     Example: [bold]hfcount gpt2 --lora-r 8[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text
+    from hfcount.cli.output import chosen, emit, print_text, tell_detours
 
-    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout)
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = options.ranks(lora_r)
     written = chosen(format, output)
     if plot is not None:
@@ -65,7 +66,10 @@ def command(
     from hfcount.api import count
     from hfcount.report import csv, document, markdown, terminal
 
-    result = count(model, lora_r=ranks, lora_targets=lora_targets, **how)
+    detailed = by is not By.component or plot is not None
+    result = count(model, lora_r=ranks, lora_targets=lora_targets, detailed=detailed, **how)
+    if quiet or written is Format.csv:
+        tell_detours([result])  # the other reports have it among their notes
     if quiet:
         print_text(
             "".join(f"{figure}\n" for figure in (result.sizes.total, *(each.trainable for each in result.lora)))
@@ -82,5 +86,5 @@ def command(
         from hfcount.report.figures import distribution
         from hfcount.report.files import write_figure
 
-        write_figure(plot, distribution(result.table, title=result.model))
+        write_figure(plot, distribution(result.parts, title=result.model))
     return 0 if result.all_matches else 1

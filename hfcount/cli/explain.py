@@ -22,6 +22,7 @@ def command(
     quiet: options.Quiet = False,
     trust_remote_code: options.TrustRemoteCode = False,
     timeout: options.Timeout = None,
+    fast: options.Fast = False,
 ) -> int:
     """Which convention gives a published figure, to its printed precision, and by how much the others miss it.
 
@@ -29,15 +30,16 @@ def command(
 
     Example: [bold]hfcount explain gpt2 117M[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text
+    from hfcount.cli.output import chosen, emit, print_text, tell_detours
 
-    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout)
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
 
     from hfcount.api import explain
     from hfcount.report import csv, document, markdown, terminal
 
     result, explanation = explain(model, figure, **how)
+    tell_detours([result])
     if quiet:
         print_text("".join(f"{each.convention.name}\n" for each in explanation.matches))
     else:

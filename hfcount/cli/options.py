@@ -60,6 +60,13 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare figur
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the repository's own code run, where it needs that.")
 ]
+Fast = Annotated[
+    bool,
+    typer.Option(
+        "--fast",
+        help="From config.json and the catalogue of verified closed forms, without torch, where it covers it.",
+    ),
+]
 Timeout = Annotated[
     float | None,
     typer.Option(metavar="SECONDS", help="For each request, and for building the model.", show_default=False),
@@ -73,6 +80,7 @@ def how(
     class_name: str | None,
     trust_remote_code: bool,
     timeout: float | None,
+    fast: bool,
 ) -> dict[str, Any]:
     """The common options as the keyword arguments of the public functions; BadInput for an unusable timeout."""
     if timeout is not None and not 0 < timeout < 1e6:
@@ -84,6 +92,7 @@ def how(
         "class_name": class_name,
         "trust_remote_code": trust_remote_code,
         "timeout": timeout,
+        "fast": fast,
     }
 
 

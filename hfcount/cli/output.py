@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfcount.cli.options import FORMAT_OF_SUFFIX, Format
 from hfcount.report.files import check_writable, write_text
+
+if TYPE_CHECKING:
+    from hfcount.result import Count
 
 
 def chosen(format: Format | None, output: Path | None) -> Format:
@@ -33,6 +36,13 @@ def emit(renderings: Mapping[Format, Callable[[], Any]], format: Format, output:
         print_text(text)
     else:
         write_text(output, text)
+
+
+def tell_detours(results: Iterable[Count]) -> None:
+    """A line on stderr for each model that the catalogue was asked for in vain."""
+    for each in results:
+        if each.detour:
+            print(f"hfcount: {each.model}: {each.detour}", file=sys.stderr)
 
 
 def print_text(text: str) -> None:

@@ -195,9 +195,9 @@ def _more_key_value_heads(heads: int) -> Callable[[Subject], int | None]:
     """Keys and values stored for `heads` heads instead of the config's k."""
 
     def difference(subject: Subject) -> int | None:
-        kept, size = subject.size("num_key_value_heads"), subject.size("head_dim")
-        missing = None if kept is None else heads - kept
-        return _product(2, subject.layers, missing, size, subject.hidden)
+        kept, hidden = subject.size("num_key_value_heads"), subject.hidden
+        size = subject.size("head_dim") or (hidden or 0) // (subject.size("num_attention_heads") or 1)
+        return _product(2, subject.layers, None if kept is None else heads - kept, size or None, hidden)
 
     return difference
 

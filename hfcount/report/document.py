@@ -120,6 +120,7 @@ def explanation_document(result: Count, explanation: Any) -> dict[str, Any]:
         "matches": [entry(each) for each in explanation.matches],
         "misses": [entry(each) for each in explanation.misses],
         "inferences": list(explanation.inferences),
+        "notes": list(result.notes),
         "versions": dict(result.versions),
     }
 
@@ -138,6 +139,7 @@ def comparison_document(results: tuple[Count, ...]) -> dict[str, Any]:
                     for part in each.components
                 ],
                 "formula": formula_document(each),
+                "notes": list(each.notes),
             }
             for each in results
         ],

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfcount.breakdown import OUTSIDE, component_by_layer
 from hfcount.components import COMPONENTS
 from hfcount.errors import BadInput
+from hfcount.parts import Part
 from hfcount.report.units import exact, label, share, short
 
 if TYPE_CHECKING:
@@ -24,13 +26,13 @@ SUFFIXES = (".png", ".svg", ".pdf")
 MOST_ROWS = 16
 
 
-def rows_of_groups(table: pd.DataFrame) -> pd.DataFrame:
+def rows_of_groups(parts: Iterable[Part]) -> pd.DataFrame:
     """Parameters by group (rows) and component (columns): what is outside the layers one row each, then the layers.
 
     Layers that follow one another with equal parts become one row ("model.layers.0-31", their sum), so that a
     model of a hundred layers reads like one of two.
     """
-    grid = component_by_layer(table)
+    grid = component_by_layer(parts)
     groups: list[tuple[str, Any]] = []
     if OUTSIDE in grid.index:
         for component, parameters in grid.loc[OUTSIDE].items():
@@ -77,16 +79,16 @@ def _stacks(layers: pd.DataFrame) -> list[tuple[str, Any]]:
     return [(f"{stack}, {counts[stack]} layers", row) for stack, row in sums.iterrows()]
 
 
-def distribution(table: pd.DataFrame, *, title: str) -> Figure:
+def distribution(parts: Sequence[Part], *, title: str) -> Figure:
     """A horizontal stacked bar per group of the inventory, with its exact count at the end."""
     from matplotlib.figure import Figure
 
-    rows = rows_of_groups(table)
+    rows = rows_of_groups(parts)
     height = 0.5 + 0.3 * len(rows)  # inches of the bars alone, so that all charts have bars of one height
     figure = Figure(figsize=(9.5, height))
     axes = figure.add_axes((0, 0, 1, 1))
     _stacked_bars(axes, rows)
-    total = int(table["numel"].sum())
+    total = sum(part.numel for part in parts)
     axes.set_title(f"{title}: {exact(total)} parameters", loc="left", fontsize=11, fontweight="bold")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=5, frameon=False, fontsize=8.5)
     return figure

@@ -58,6 +58,11 @@ def count_markdown(result: Count, *, by: str = "component") -> str:
 def _formula(result: Count) -> str:
     if result.form is None:
         return f"No closed form by hand for `{result.model_class}`; the count is exact without one.\n"
+    if not result.built:
+        return (
+            f"Closed form: {pretty(result.form.text)} = {exact(result.form.value)}, from {result.form.source}, "
+            f"where {', '.join(legend(result.form))}.\n"
+        )
     sign = "=" if result.form_matches else "≠"
     return (
         f"Closed form: {pretty(result.form.text)} = {exact(result.form.value)} "

@@ -78,6 +78,9 @@ def _verdict(result: Count) -> RenderableType:
     form = result.form
     if form is None:
         return Text(f"\nno closed form by hand for {result.model_class}; the count is exact without one", style=DIM)
+    if not result.built:
+        verdict = Text(f"\n✓ formula = {exact(form.value)}, from {form.source}; no model was built", GOOD)
+        return Group(verdict, Text(f"  {' · '.join(legend(form))}", style=DIM))
     delta = form.value - result.sizes.total
     if delta:
         verdict = Text(
@@ -133,6 +136,8 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
         (result.model, "bold"), f" · {result.model_class} · published figure ", (figure.text, "bold")
     )
     parts: list[RenderableType] = [heading]
+    if not result.built:
+        parts += [Text(note, style=DIM) for note in result.notes[-1:]]
     if figure.high > figure.low:
         parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
     if explanation.matches:
@@ -178,9 +183,17 @@ def comparison_report(results: tuple[Count, ...]) -> RenderableType:
     )
     for name, value in (("non-embedding", "non_embedding"), ("active", "active"), ("untied", "untied")):
         table.add_row(name, *(exact(getattr(each.sizes, value)) for each in results))
-    verdicts = ["–" if each.form is None else "✓" if each.form_matches else "✗" for each in results]
+    verdicts = [_short_verdict(each) for each in results]
     table.add_row("formula = count", *verdicts)
     return table
+
+
+def _short_verdict(result: Count) -> str:
+    if result.form is None:
+        return "–"
+    if not result.built:
+        return "catalogue"
+    return "✓" if result.form_matches else "✗"
 
 
 def to_text(body: RenderableType, *, width: int | None = None, color: bool = False) -> str:

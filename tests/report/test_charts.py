@@ -18,14 +18,14 @@ from hfcount.report.files import write_figure
 )
 def test_groups_add_up_and_stay_few(model: str) -> None:
     result = count(model)
-    rows = rows_of_groups(result.table)
+    rows = rows_of_groups(result.parts)
     assert int(rows.to_numpy().sum()) == result.sizes.total
     assert len(rows) <= 45, f"{len(rows)} bars are too many to read"
 
 
 def test_lab_02_has_its_own_bars() -> None:
     """Embedding 4,096; each block 16,384 attention, 33,088 MLP, 256 norms; final norm 128 (lab 02)."""
-    rows = rows_of_groups(count("mini-gpt-lab02").table)
+    rows = rows_of_groups(count("mini-gpt-lab02").parts)
     assert rows.loc["token embedding"].sum() == 4_096
     assert rows.loc["norm"].sum() == 128
     for layer in ("model.layers.0", "model.layers.1"):
@@ -35,7 +35,7 @@ def test_lab_02_has_its_own_bars() -> None:
 @pytest.mark.parametrize("suffix", [".png", ".svg", ".pdf"])
 def test_figures_are_written(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"mass{suffix}"
-    write_figure(path, distribution(count("mini-gpt").table, title="mini-gpt"))
+    write_figure(path, distribution(count("mini-gpt").parts, title="mini-gpt"))
     assert path.stat().st_size > 2_000
     assert [each.name for each in tmp_path.iterdir()] == [path.name]
 

@@ -1,0 +1,38 @@
+"""The closed form that a verified form is for one config: its text, its value, the same by component."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hfcount.formulas.closed_form import ClosedForm, ComponentForm
+from hfcount.formulas.form import Form, component_polynomials
+from hfcount.formulas.polynomial import Polynomial
+from hfcount.formulas.text import to_text
+
+_ORIGINS = {"catalogue": "the catalogue", "cache": "this machine's cache of forms", "traced": "a trace"}
+
+
+def closed_form_of(form: Form, raw: Mapping[str, Any]) -> ClosedForm:
+    """`form` for the config.json `raw`, its values from its texts; ValueError where one is no polynomial."""
+    values = form.values(raw)
+    polynomials = component_polynomials(form)
+    components = tuple(
+        ComponentForm(component, to_text(polynomial), polynomial.evaluate(values))
+        for component, polynomial in polynomials.items()
+    )
+    whole = sum(polynomials.values(), Polynomial.constant(0))
+    return ClosedForm(
+        text=to_text(whole),
+        value=whole.evaluate(values),
+        components=components,
+        symbols={symbol: field for symbol, field in form.symbols.items() if symbol in whole.symbols},
+        origin="traced",
+        source=provenance(form),
+    )
+
+
+def provenance(form: Form) -> str:
+    """Where a form comes from and what stands behind it, in a few words."""
+    version = form.versions.get("transformers", "of unknown version")
+    return f"{_ORIGINS[form.origin]} (verified on {form.verified:,} configs, transformers {version})"
