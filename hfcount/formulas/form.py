@@ -85,7 +85,7 @@ class Form:
         rows: the parameters; `buffers` the buffers (None where their shapes were not followed).
         tied_head: the shape of an LM head that is tied to the embedding, or None.
         lora: what PEFT attaches, by kind of targets: see `hfcount.lora.fast`.
-        example: the config that it was traced from.
+        example: what it was traced from: {"card": "gpt2"} or {"config": the raw fields}.
         verified: how many randomly drawn configs it was held against.
         versions: of transformers and PEFT.
         origin: "traced", "catalogue" or "cache".
@@ -102,7 +102,7 @@ class Form:
     buffers: tuple[Row, ...] | None = None
     tied_head: tuple[str, ...] | None = None
     lora: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    example: str = ""
+    example: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     verified: int = 0
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     origin: str = "traced"
@@ -110,10 +110,7 @@ class Form:
     def fields(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """`raw` config.json as the expressions read it: older names replaced, defaults filled in."""
         renamed = {self.renamed.get(key, key): value for key, value in raw.items() if self.renamed.get(key) not in raw}
-        filled = filled_in(renamed, self.defaults)
-        if isinstance(filled.get("id2label"), Mapping):
-            filled["num_labels"] = len(filled["id2label"])
-        return filled
+        return _with_labels(filled_in(renamed, self.defaults))
 
     def broken_guards(self, raw: Mapping[str, Any]) -> list[str]:
         """The conditions that this config.json does not meet; empty where the form holds for it."""
@@ -164,6 +161,18 @@ def _valued(row: Row, names: dict[str, Any]) -> RowValue:
         experts=int(evaluate(row.experts, names)),
         chosen=int(evaluate(row.chosen, names)),
     )
+
+
+def _with_labels(raw: dict[str, Any]) -> dict[str, Any]:
+    """How many labels a classifier has: as many as `id2label` names, else two (transformers' PreTrainedConfig)."""
+    named = raw.get("id2label")
+    if isinstance(named, Mapping):
+        raw["num_labels"] = len(named)
+    raw.setdefault("num_labels", 2)
+    return {
+        key: _with_labels(dict(value)) if isinstance(value, Mapping) and key.endswith("config") else value
+        for key, value in raw.items()
+    }
 
 
 def _has(raw: Mapping[str, Any], path: str) -> bool:

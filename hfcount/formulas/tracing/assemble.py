@@ -18,7 +18,7 @@ from hfcount.formulas.tracing.trace import Traced
 Quotients = Mapping[str, tuple[Polynomial, Polynomial]]
 
 
-def assembled(traced: Traced, raw: Mapping[str, Any], *, example: str = "", with_buffers: bool = True) -> Form:
+def assembled(traced: Traced, raw: Mapping[str, Any], *, with_buffers: bool = True) -> Form:
     """The form of what `traced` saw for the completed fields `raw`, not verified yet."""
     conditions = Conditions()
     quotients = traced.recorder.quotients
@@ -48,7 +48,6 @@ def assembled(traced: Traced, raw: Mapping[str, Any], *, example: str = "", with
         rows=tuple(_row(row, names) for row in rows),
         buffers=tuple(_row(row, names) for row in buffers) if with_buffers else None,
         tied_head=tuple(_text(dim, names) for dim in head) if head is not None else None,
-        example=example,
     )
 
 

@@ -11,6 +11,7 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
+from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.numbers import polynomial_of, write
 from hfcount.formulas.tracing.recorder import Loop, index_pattern, negated
@@ -249,7 +250,9 @@ def _decided(
             branches[outcome] = found
     if len(branches) == 1:
         ((outcome, found),) = branches.items()
-        conditions.add(_always(head if outcome else negated(head), prefix, loop))
+        text = _always(head if outcome else negated(head), prefix, loop)
+        if text is not None:
+            conditions.add(text)
         return [(tuple(each for each in path if each[0] != head), kind) for path, kind in found]
     kinds = {kind for found in branches.values() for _, kind in found}
     if len(kinds) == 1:
@@ -257,7 +260,13 @@ def _decided(
     return branches[True] + branches[False]
 
 
-def _always(text: str, prefix: Path, loop: Loop) -> str:
+def _always(text: str, prefix: Path, loop: Loop) -> str | None:
+    """That the condition `text` holds at every index that `prefix` leaves; None where that is so by itself."""
+    known = [re.fullmatch(rf"{loop.index} == (\d+)", each) for each, outcome in prefix if outcome]
+    at = next((int(found.group(1)) for found in known if found), None)
+    if at is not None:
+        text = at_index(text, loop.index, at)
+        return text if field_paths(text) else None
     where = "".join(f" if {each if outcome else negated(each)}" for each, outcome in prefix)
     return f"all({text} for {loop.index} in {loop.over}{where})"
 

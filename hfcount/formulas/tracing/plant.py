@@ -44,9 +44,8 @@ def completed(raw: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Any
         value = vars(config).get(field.name)
         if hasattr(value, "model_type") and hasattr(value, "to_dict"):
             given = result.get(field.name)
-            nested = completed(given if isinstance(given, Mapping) else {}, value)
-            nested.setdefault("model_type", value.model_type)
-            result[field.name] = nested
+            inner = given if isinstance(given, Mapping) else _given_by_owner(value)
+            result[field.name] = {**completed(inner, value), "model_type": value.model_type}
         elif field.name in result or field.name.startswith("_"):
             continue
         elif field.default is not dataclasses.MISSING:
@@ -54,6 +53,18 @@ def completed(raw: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Any
         elif field.default_factory is not dataclasses.MISSING:
             result[field.name] = field.default_factory()
     return {key: value for key, value in result.items() if _is_json(value)}
+
+
+def _given_by_owner(config: Any) -> dict[str, Any]:
+    """What a config around this one gave it where nothing was given: its values that are not its class's defaults."""
+    try:
+        usual = vars(type(config)())
+    except Exception:  # a class that has no defaults of its own
+        return {}
+    derived = {each.name for each in dataclasses.fields(config) if each.default is None and usual.get(each.name)}
+    names = (each.name for each in dataclasses.fields(config) if each.name not in derived)
+    values = {name: vars(config).get(name) for name in names if vars(config).get(name) != usual.get(name)}
+    return {name: value for name, value in values.items() if _is_json(value) and not hasattr(value, "to_dict")}
 
 
 def _is_json(value: Any) -> bool:
@@ -125,18 +136,23 @@ def plant(
 
 
 def _remembered_list(value: Any, given: Any, path: str, recorder: Recorder) -> Any:
-    if isinstance(value, Segments):
+    if isinstance(value, Segments) and not value.changed:
         return value
-    if isinstance(given, (list, tuple)) and plain(list(given)) == plain(list(value)):
+    if isinstance(given, (list, tuple)) and plain(list(given)) == plain(list(_elements(value))):
         return SymbolicList(value, path)
-    loop = _loop_behind(value, recorder)
+    loop = _loop_behind(value, recorder.loops)
     return DerivedList(value, loop) if loop is not None else value
 
 
-def _loop_behind(values: Any, recorder: Recorder) -> Loop | None:
+def _elements(value: Any) -> Any:
+    return list.__iter__(value) if isinstance(value, list) else value
+
+
+def _loop_behind(values: Any, loops: list[Loop]) -> Loop | None:
     """The loop that worked out a list: as long, and its conditions tell its values apart; None where none fits."""
+    values = list(_elements(values))
     fitting = []
-    for loop in recorder.loops:
+    for loop in loops:
         if loop.times != len(values) or not loop.over.startswith("range") or len(loop.paths) != loop.times:
             continue
         by_path: dict[Any, Any] = {}
@@ -154,6 +170,8 @@ def watched_reads() -> Iterator[None]:
     labels = PreTrainedConfig.num_labels
 
     def read(self: Any, key: str) -> Any:
+        recorder = active()
+        before = len(recorder.loops) if recorder is not None else 0
         try:
             value = original(self, key)
         except AttributeError:
@@ -161,6 +179,9 @@ def watched_reads() -> Iterator[None]:
             raise
         if value is None or isinstance(value, (bool, str, dict)) or type(value) is list:
             _note_read(self, key, value, original)
+        if recorder is not None and type(value) is list and len(recorder.loops) > before:  # a property's own loop
+            loop = _loop_behind(value, recorder.loops[before:])
+            return DerivedList(value, loop) if loop is not None else value
         return value
 
     def num_labels(self: Any) -> Any:

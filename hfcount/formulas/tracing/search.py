@@ -20,7 +20,7 @@ from hfcount.formulas.tracing.assemble import assembled, only_defaults
 from hfcount.formulas.tracing.draws import Place, changed_places, drawn, with_places
 from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
 from hfcount.formulas.tracing.reality import Reality, buffers_differ, built, difference, reality_of
-from hfcount.formulas.tracing.trace import Traced, trace
+from hfcount.formulas.tracing.trace import trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -54,7 +54,12 @@ class Subject:
     model_class: type[PreTrainedModel]
 
     def reality(self, raw: Mapping[str, Any]) -> Reality:
+        """What the real class has for the fields `raw`; BadInput where they make no model."""
         return reality_of(built(raw, self.config_class, self.model_class))
+
+    def model(self) -> PreTrainedModel:
+        """A fresh skeleton of the subject's own config."""
+        return built(self.raw, self.config_class, self.model_class)
 
 
 def find_form(
@@ -64,7 +69,7 @@ def find_form(
     *,
     draws: int = DRAWS,
     seed: int = 0,
-    example: str = "",
+    example: Mapping[str, Any] | None = None,
 ) -> Form:
     """A verified form for the config.json `raw`; NoForm where none could be verified, BadInput where nothing builds.
 
@@ -78,7 +83,8 @@ def find_form(
         base = _base(subject, real) if whole else dict(canonical)
         try:
             traced = trace(base, config_class, model_class, exact_types=exact_types)
-            form = _framed(assembled(traced, base, example=example), traced, base, subject)
+            form = _framed(assembled(traced, base), base, subject)
+            form = dataclasses.replace(form, example=dict(example or {"config": dict(raw)}))
             wrong = difference(form, base, real)
             if wrong is not None:
                 raise NoForm(f"at its own config: {wrong}")
@@ -124,7 +130,7 @@ def _copy(raw: Mapping[str, Any]) -> dict[str, Any]:
     return copy.deepcopy(dict(raw))
 
 
-def _framed(form: Form, traced: Traced, base: Mapping[str, Any], subject: Subject) -> Form:
+def _framed(form: Form, base: Mapping[str, Any], subject: Subject) -> Form:
     """The form with the class's defaults, its other names of fields, and what else the class would look at."""
     names = _aliases(subject.config_class)
     config = subject.config_class.from_dict(_copy(subject.raw))
@@ -261,3 +267,8 @@ def _fewest(
         if wrong(fewer):
             kept = fewer
     return kept
+
+
+def difference_at(form: Form, raw: Mapping[str, Any], subject: Subject) -> str | None:
+    """What the form says otherwise than the real class at the plain fields `raw`; None where they agree."""
+    return difference(form, raw, subject.reality(raw))

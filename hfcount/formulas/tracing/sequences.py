@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dis
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -118,6 +120,9 @@ class DerivedList(SymbolicList):
     def __len__(self) -> int:
         return list.__len__(self)
 
+    def __bool__(self) -> bool:
+        return list.__len__(self) > 0
+
     def __iter__(self) -> Iterator[Any]:
         return TracedLoop.over_list(self)
 
@@ -139,6 +144,12 @@ class Segments(list):  # type: ignore[type-arg]
     def __init__(self, parts: list[tuple[list[Any], Any]]) -> None:
         list.__init__(self, [value for values, times in parts for _ in range(int(times)) for value in values])
         self.parts = parts
+
+    @property
+    def changed(self) -> bool:
+        """Whether an element was replaced after the parts were put together."""
+        made = [value for values, times in self.parts for _ in range(int(times)) for value in values]
+        return list(list.__iter__(self)) != made
 
     @property
     def times(self) -> Any:
@@ -216,6 +227,9 @@ class TracedRange:
         return TracedLoop(TracedRange(self.start, self.stop), reverse=True) if self.step == 1 else reversed(self.plain)
 
 
+_FOR = frozenset(code for name, code in dis.opmap.items() if name.startswith("FOR_ITER"))
+
+
 class TracedLoop:
     """The iterator of a symbolic range or list: each step opens an iteration, the end closes the loop."""
 
@@ -231,6 +245,7 @@ class TracedLoop:
             first=int(bounds.start), step=int(bounds.step),
         )  # fmt: skip
         self.entered = False
+        self.driven = True
 
     @classmethod
     def over_list(cls, values: SymbolicList | Segments) -> TracedLoop:
@@ -256,7 +271,7 @@ class TracedLoop:
 
     def __next__(self) -> Any:
         recorder = self.recorder
-        if recorder is None or recorder is not active():
+        if recorder is None or recorder is not active() or not self._is_loop():
             return self._plain_next()
         if not self.entered:
             self.entered = True
@@ -275,9 +290,17 @@ class TracedLoop:
             return self.pick(self.source, value)
         return SymbolicInt.atom(value, self.loop.index)
 
+    def _is_loop(self) -> bool:
+        """Whether a for statement or a comprehension asks; list(range(n)) wants numbers that outlive the loop."""
+        if not self.entered and self.next == 0:
+            frame = sys._getframe(2)
+            self.driven = frame.f_code.co_code[frame.f_lasti] in _FOR
+        return self.driven
+
     def _leave(self, recorder: Any) -> None:
-        while any(loop is self.loop for loop, _ in recorder.stack):
-            recorder.stack.pop()
+        place = next((at for at, (loop, _) in enumerate(recorder.stack) if loop is self.loop), None)
+        if place is not None:
+            del recorder.stack[place:]
 
     def _plain_next(self) -> Any:
         if self.next >= len(self.values):

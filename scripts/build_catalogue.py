@@ -1,0 +1,248 @@
+"""Trace, verify and write the catalogue of closed forms, and print how much of transformers it covers.
+
+    python scripts/build_catalogue.py [--types gpt2,llama] [--task causal] [--jobs 2] [--dry-run]
+
+For every model type of the installed transformers and each of its model classes in the auto mappings: the form of the
+default config (or of the minimal working one in scripts/facts/minimal_configs.json), then of each bundled card that
+no form found so far covers. Each is held against the real class at its own config and at 20 random ones before it is
+kept. What could not be built or verified is listed with its reason; docs/coverage.md holds the table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import dataclasses
+import json
+import logging
+import multiprocessing
+import sys
+import time
+import warnings
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MINIMAL = ROOT / "scripts" / "facts" / "minimal_configs.json"
+COVERAGE = ROOT / "docs" / "coverage.md"
+
+TASKS = {
+    "causal LM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "masked LM": "MODEL_FOR_MASKED_LM_MAPPING_NAMES",
+    "sequence to sequence": "MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES",
+    "sequence classification": "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
+    "image classification": "MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES",
+    "image-text": "MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES",
+    "speech": "MODEL_FOR_SPEECH_SEQ_2_SEQ_MAPPING_NAMES",
+    "audio classification": "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES",
+    "base model": "MODEL_MAPPING_NAMES",
+}
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Target:
+    """One config and class to find a form for; `tasks` are the mappings that name the pair, none for a card."""
+
+    model_type: str
+    model_class: str
+    raw: Mapping[str, Any]
+    example: Mapping[str, Any]
+    tasks: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What became of a target: "traced", "covered" (by a form found before), "no form", "not built"."""
+
+    target: Target
+    status: str
+    seconds: float = 0.0
+    reason: str = ""
+
+
+def targets() -> dict[str, list[Target]]:
+    """model type -> what to find forms for, defaults first."""
+    from transformers.models.auto import modeling_auto
+
+    minimal = json.loads(MINIMAL.read_text()) if MINIMAL.exists() else {}
+    tasks: dict[tuple[str, str], list[str]] = {}
+    for task, mapping in TASKS.items():
+        for model_type, names in getattr(modeling_auto, mapping).items():
+            for name in names if isinstance(names, (tuple, list)) else (names,):
+                tasks.setdefault((model_type, name), []).append(task)
+    found: dict[str, list[Target]] = {}
+    for (model_type, name), its_tasks in tasks.items():
+        fields = _minimal_fields(minimal.get(model_type), name)
+        raw = {**fields, "model_type": model_type, "architectures": [name]}
+        found.setdefault(model_type, []).append(
+            Target(model_type=model_type, model_class=name, raw=raw, example={"config": raw}, tasks=tuple(its_tasks))
+        )
+    for target in _cards():
+        found.setdefault(target.model_type, []).append(target)
+    return found
+
+
+def _minimal_fields(entries: Any, model_class: str) -> dict[str, Any]:
+    """The fields that a class needs besides its defaults to be built."""
+    for entry in entries if isinstance(entries, list) else [entries] if entries else []:
+        if entry.get("model_class") in (None, model_class):
+            return dict(entry.get("fields") or {})
+    return {}
+
+
+def _cards() -> Iterable[Target]:
+    from hfcount.classes import model_class_for
+    from hfcount.configs import load_config
+    from hfcount.sources import resolve
+    from hfcount.sources.cards import card_names
+
+    for name in card_names():
+        loaded = load_config(resolve(f"card:{name}"))
+        model_class, _ = model_class_for(loaded.config, loaded.raw, where=name)
+        yield Target(
+            model_type=str(loaded.raw.get("model_type") or loaded.config.model_type),
+            model_class=model_class.__name__,
+            raw=dict(loaded.raw),
+            example={"card": name},
+        )
+
+
+def work(group: tuple[str, list[Target]]) -> tuple[str, list[dict[str, Any]], list[Outcome]]:
+    """The forms of one model type, as entries, and what became of each target."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    from hfcount.formulas.catalogue import entry_of
+
+    model_type, wanted = group
+    forms: list[Any] = []
+    outcomes = []
+    for target in wanted:
+        start = time.perf_counter()
+        status, reason, form = _found(target, forms)
+        if form is not None:
+            forms.append(form)
+        outcomes.append(
+            Outcome(target=target, status=status, reason=reason, seconds=time.perf_counter() - start)
+        )
+        print(f"{model_type:28s} {target.model_class:44s} {status:9s} {reason[:90]}", file=sys.stderr, flush=True)
+    return model_type, [entry_of(form) for form in forms], outcomes
+
+
+def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
+    from transformers import CONFIG_MAPPING
+
+    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
+    from hfcount.classes import model_class_named
+    from hfcount.errors import BadInput
+    from hfcount.formulas.tracing.search import NoForm, Subject, difference_at, find_form
+
+    model_class = model_class_named(target.model_class)
+    if model_class is None:
+        return "not built", "no class of this name that can run", None
+    config_class = CONFIG_MAPPING[target.model_type] if target.model_type in CONFIG_MAPPING else model_class.config_class
+    try:
+        subject = Subject(raw=target.raw, config_class=config_class, model_class=model_class)
+        for form in forms:
+            if form.model_class == target.model_class and form.covers(target.raw):
+                wrong = difference_at(form, target.raw, subject)
+                if wrong is None:
+                    return "covered", "", None
+                return "WRONG", wrong, None
+        form = find_form(target.raw, config_class, model_class, example=target.example)
+        return "traced", "", _with_lora(form, subject)
+    except BadInput as error:
+        return "not built", str(error), None
+    except NoForm as error:
+        return "no form", str(error), None
+
+
+def _with_lora(form: Any, subject: Any) -> Any:
+    """The form with what PEFT attaches to it."""
+    try:
+        from hfcount.lora.recorded import recorded_targets
+    except ImportError:
+        return form
+    return dataclasses.replace(form, lora=recorded_targets(subject.model, form, subject.raw))
+
+
+def default_classes() -> dict[str, str]:
+    """model type -> the class that a config of it is built as where it names none (hfcount/classes.py)."""
+    from transformers.models.auto import modeling_auto
+
+    found: dict[str, str] = {"minigpt": "MiniGPTForCausalLM"}
+    for mapping in (
+        "CAUSAL_LM", "IMAGE_TEXT_TO_TEXT", "SEQ_TO_SEQ_CAUSAL_LM", "SPEECH_SEQ_2_SEQ", "MASKED_LM",
+        "IMAGE_CLASSIFICATION", "AUDIO_CLASSIFICATION", "CTC", "PRETRAINING", "",
+    ):  # fmt: skip
+        name = f"MODEL_FOR_{mapping}_MAPPING_NAMES" if mapping else "MODEL_MAPPING_NAMES"
+        for model_type, classes in getattr(modeling_auto, name).items():
+            first = classes[0] if isinstance(classes, (tuple, list)) else classes
+            found.setdefault(model_type, first)
+    return found
+
+
+def coverage_table(outcomes: list[Outcome]) -> str:
+    """Markdown: for each task how many pairs were built and how many have a verified form; then the reasons."""
+    lines = [
+        "| task | types | built | verified form | share | median seconds |", "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]  # fmt: skip
+    for task in TASKS:
+        mine = [each for each in outcomes if task in each.target.tasks]
+        lines.append(_coverage_line(task, mine))
+    cards = [each for each in outcomes if "card" in each.target.example]
+    lines.append(_coverage_line("bundled cards", cards))
+    reasons = [each for each in outcomes if each.status in ("no form", "not built", "WRONG")]
+    lines += ["", "| type | class | what | reason |", "| --- | --- | --- | --- |"]
+    for each in sorted(reasons, key=lambda each: (each.status, each.target.model_type)):
+        reason = each.reason.replace("|", "\\|").split("\n")[0][:160]
+        lines.append(f"| {each.target.model_type} | {each.target.model_class} | {each.status} | {reason} |")
+    return "\n".join(lines)
+
+
+def _coverage_line(task: str, mine: list[Outcome]) -> str:
+    if not mine:
+        return f"| {task} | 0 | 0 | 0 | | |"
+    built = [each for each in mine if each.status != "not built"]
+    formed = [each for each in built if each.status in ("traced", "covered")]
+    seconds = sorted(each.seconds for each in built) or [0.0]
+    share = f"{len(formed) / len(built):.1%}" if built else ""
+    return f"| {task} | {len(mine)} | {len(built)} | {len(formed)} | {share} | {seconds[len(seconds) // 2]:.2f} |"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--types", default="", help="only these model types, separated by commas")
+    parser.add_argument("--task", choices=sorted(TASKS), help="only the pairs of one task")
+    parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--dry-run", action="store_true", help="print the table, write no file")
+    arguments = parser.parse_args()
+    groups = targets()
+    if arguments.types:
+        groups = {each: groups[each] for each in arguments.types.split(",")}
+    if arguments.task:
+        groups = {
+            model_type: [each for each in its if arguments.task in each.tasks] for model_type, its in groups.items()
+        }
+    groups = {model_type: its for model_type, its in groups.items() if its}
+    outcomes: list[Outcome] = []
+    counts: collections.Counter[str] = collections.Counter()
+    defaults = default_classes()
+    with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
+        for model_type, entries, found in pool.imap_unordered(work, sorted(groups.items())):
+            outcomes += found
+            counts.update(each.status for each in found)
+            if entries and not arguments.dry_run:
+                _write(model_type, entries, defaults.get(model_type))
+    print(coverage_table(outcomes))
+    print(f"\n{dict(counts)}")
+
+
+def _write(model_type: str, entries: list[dict[str, Any]], default: str | None) -> None:
+    from hfcount.formulas.catalogue import PACKAGED, form_of, write_forms
+
+    write_forms(PACKAGED / f"{model_type}.json", [form_of(entry) for entry in entries], default=default)
+
+
+if __name__ == "__main__":
+    main()
