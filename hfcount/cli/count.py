@@ -63,8 +63,8 @@ def command(
         check_figure_path(plot)
         check_writable(plot)
 
+    from hfcount import report
     from hfcount.api import count
-    from hfcount.report import csv, document, markdown, terminal
 
     detailed = by is not By.component or plot is not None
     result = count(model, lora_r=ranks, lora_targets=lora_targets, detailed=detailed, **how)
@@ -76,10 +76,10 @@ def command(
         )
     else:
         renderings = {
-            Format.table: lambda: terminal.count_report(result, by=by.value),
-            Format.json: lambda: document.count_document(result, by=by.value),
-            Format.csv: lambda: csv.count_csv(result, by=by.value),
-            Format.markdown: lambda: markdown.count_markdown(result, by=by.value),
+            Format.table: lambda: report.terminal.count_report(result, by=by.value),
+            Format.json: lambda: report.document.count_document(result, by=by.value),
+            Format.csv: lambda: report.csv.count_csv(result, by=by.value),
+            Format.markdown: lambda: report.markdown.count_markdown(result, by=by.value),
         }
         emit(renderings, written, output)
     if plot is not None:

@@ -83,8 +83,6 @@ def _same_kind(value: Any, old: Any) -> bool:
     """Whether a field that holds `old` may hold `value`: an int for an int; where nothing is said, an int."""
     if old is None:
         return value is None or type(value) is int
-    if type(old) is float:
-        return type(value) in (int, float)
     return type(value) is type(old)
 
 

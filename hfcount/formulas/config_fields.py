@@ -13,16 +13,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfcount.classes import text_config
+from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form
 
 HEAD_SIZES = (
     "head_dim", "kv_channels", "d_kv", "v_head_dim", "attention_head_dim", "attention_head_size", "dim_head",
     "attention_hidden_size", "hidden_size_per_head",
 )  # fmt: skip
-SIZES = (
-    "hidden_size", "num_hidden_layers", "num_attention_heads", "num_key_value_heads", "max_position_embeddings",
-    "num_nextn_predict_layers",
-)  # fmt: skip
+HEADS = ("num_attention_heads", "num_key_value_heads")
+SIZES = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "num_nextn_predict_layers")
 TEXT_PARTS = ("decoder", "generator", "text_config", "text_encoder")
 """Where transformers looks for the language model's part of a config, an encoder's last (get_text_config)."""
 
@@ -87,6 +86,8 @@ def with_config_fields(form: Form) -> Form:
             nested, names = _known_of(nested_class)
             defaults[part] = nested
             renamed.update({f"{part}.{alias}": f"{part}.{name}" for alias, name in names.items()})
+    read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
+    renamed = {alias: name for alias, name in renamed.items() if alias not in read}
     result = dataclasses.replace(form, defaults=_merged(form.defaults, defaults), renamed={**renamed, **form.renamed})
     try:
         told = all(_tells(result, raw, config_class) for raw in _examples(form))
@@ -107,11 +108,20 @@ def _examples(form: Form) -> list[Mapping[str, Any]]:
 def _known_of(config_class: Any) -> tuple[dict[str, Any], dict[str, str]]:
     """(field -> default, other name -> field) of a config class, for the fields that are read."""
     declared = {field.name: field.default for field in dataclasses.fields(config_class)}
-    renamed = {alias: name for alias, name in config_class.attribute_map.items() if alias not in declared}
-    wanted = {renamed.get(name, name) for name in (*SIZES, *HEAD_SIZES, MARK)}
-    plain = (int, float, str, type(None))
-    defaults = {name: declared[name] for name in sorted(wanted & set(declared)) if isinstance(declared[name], plain)}
-    defaults.setdefault(MARK, bool(getattr(config_class, MARK, False)))
+    # A field may be declared by one name and kept by another, which its class does not declare.
+    kept_as = {name: alias for alias, name in config_class.attribute_map.items() if name not in declared}
+    renamed = {
+        alias: name
+        for alias, name in config_class.attribute_map.items()
+        if alias not in declared or name not in declared
+    }
+    wanted = {renamed.get(name, name) for name in (*SIZES, *HEADS, *HEAD_SIZES, MARK)}
+    said = {
+        name: declared.get(name, declared.get(kept_as.get(name, ""), getattr(config_class, name, dataclasses.MISSING)))
+        for name in sorted(wanted)
+    }
+    defaults = {name: value for name, value in said.items() if value is None or isinstance(value, int)}
+    defaults.setdefault(MARK, False)
     return defaults, renamed
 
 

@@ -1,1 +1,20 @@
-"""How answers look: terminal, JSON, CSV, Markdown, figures. Nothing here computes a count."""
+"""How answers look: terminal, JSON, CSV, Markdown, figures. Nothing here computes a count.
+
+A format's module is imported when it is asked for, so that JSON does not wait for the terminal's tables.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hfcount.report import csv, document, environments, markdown, terminal
+
+__all__ = ["csv", "document", "environments", "markdown", "terminal"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        return importlib.import_module(f"hfcount.report.{name}")
+    raise AttributeError(f"module 'hfcount.report' has no attribute {name!r}")
