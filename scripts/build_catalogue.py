@@ -122,9 +122,7 @@ def work(group: tuple[str, list[Target]]) -> tuple[str, list[dict[str, Any]], li
         status, reason, form = _found(target, forms)
         if form is not None:
             forms.append(form)
-        outcomes.append(
-            Outcome(target=target, status=status, reason=reason, seconds=time.perf_counter() - start)
-        )
+        outcomes.append(Outcome(target=target, status=status, reason=reason, seconds=time.perf_counter() - start))
         print(f"{model_type:28s} {target.model_class:44s} {status:9s} {reason[:90]}", file=sys.stderr, flush=True)
     return model_type, [entry_of(form) for form in forms], outcomes
 
@@ -140,7 +138,7 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
     model_class = model_class_named(target.model_class)
     if model_class is None:
         return "not built", "no class of this name that can run", None
-    config_class = CONFIG_MAPPING[target.model_type] if target.model_type in CONFIG_MAPPING else model_class.config_class
+    config_class = CONFIG_MAPPING.get(target.model_type, model_class.config_class)
     try:
         subject = Subject(raw=target.raw, config_class=config_class, model_class=model_class)
         for form in forms:

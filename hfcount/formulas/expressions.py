@@ -118,7 +118,7 @@ def evaluate(text: str, names: dict[str, Any]) -> Any:
 
 
 def holds(guard: str, names: dict[str, Any]) -> bool:
-    """Whether the guard holds; a guard that cannot be evaluated, since a field is missing or of another kind, does not."""
+    """Whether the guard holds; one that cannot be evaluated, since a field is missing or of another kind, does not."""
     try:
         return bool(evaluate(guard, names))
     except (TypeError, AttributeError, IndexError, KeyError, ZeroDivisionError, OverflowError, ValueError):

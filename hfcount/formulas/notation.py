@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 LETTERS: dict[str, tuple[str, ...]] = {
     "V": ("vocab_size", "n_vocab", "n_words"),
-    "d": ("hidden_size", "n_embd", "d_model", "embed_dim", "emb_dim", "dim", "hidden_dim", "n_embed", "decoder_hidden_size"),
+    "d": ("hidden_size", "n_embd", "d_model", "embed_dim", "emb_dim", "dim", "hidden_dim", "n_embed"),
     "L": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_layer"),
     "h": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
     "k": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),

@@ -7,13 +7,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hfcount.formulas.expressions import ABSENT, evaluate, field_paths, holds, namespace
+from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form, Row
 from hfcount.formulas.notation import named
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.loops import Conditions, Repeated, gathered
-from hfcount.formulas.tracing.numbers import write
 from hfcount.formulas.tracing.trace import Traced
+from hfcount.formulas.tracing.writing import write
 
 Quotients = Mapping[str, tuple[Polynomial, Polynomial]]
 
@@ -189,8 +189,9 @@ def _defaults(raw: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
                 if not isinstance(value, Mapping):
                     break
                 inside = inside.setdefault(scope, {})
-            if isinstance(value, Mapping) and last in value and not isinstance(value[last], Mapping):
-                inside[last] = value[last]
+            known = isinstance(value, Mapping) and last in value and not isinstance(value[last], Mapping)
+            if known or last == "num_labels":
+                inside[last] = value[last] if known else None
     return result
 
 
@@ -208,6 +209,3 @@ def only_defaults(form: Form, defaults: Mapping[str, Any]) -> Form:
         return picked
 
     return dataclasses.replace(form, defaults=pick(form.defaults, defaults))
-
-
-__all__ = ["ABSENT", "assembled", "cancelled", "evaluate", "holds", "namespace", "only_defaults"]

@@ -1,4 +1,4 @@
-"""Random configs that meet a form's conditions: small, and different from the traced one in as many fields as can be."""
+"""Random configs that meet a form's conditions: small, and other than the traced one in as many fields as can be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,38 @@ from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form
 from hfcount.formulas.tracing.plant import RUN_TIME
 
-_SIZES = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 18, 20, 24, 28, 30, 32, 36, 40, 48, 56, 60, 64, 72, 80, 96, 112, 128)
+_SIZES = (
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    8,
+    9,
+    10,
+    12,
+    14,
+    16,
+    18,
+    20,
+    24,
+    28,
+    30,
+    32,
+    36,
+    40,
+    48,
+    56,
+    60,
+    64,
+    72,
+    80,
+    96,
+    112,
+    128,
+)
 _TRIES = 6
 Place = tuple[str | int, ...]
 

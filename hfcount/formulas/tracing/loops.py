@@ -1,8 +1,8 @@
 """What repeats: parameters made in loops, gathered into rows that stand for all iterations of a kind.
 
-A loop's iterations are of one kind if they made the same parameters with the same symbolic shapes. The conditions on
-the loop's index that each iteration met tell which iterations are of which kind, for any length of the loop; where they
-do not tell, or where a shape depends on the index, the loop is written out and its length becomes a condition.
+A loop's iterations are of one kind if they made the same parameters with the same symbolic shapes. The conditions
+on the loop's index that each iteration met tell which iterations are of which kind, for any length of the loop; where
+they do not tell, or where a shape depends on the index, the loop is written out and its length becomes a condition.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from collections.abc import Callable, Sequence
 
 from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.tracing.numbers import polynomial_of, write
-from hfcount.formulas.tracing.recorder import Loop, index_pattern, negated
+from hfcount.formulas.tracing.numbers import polynomial_of
+from hfcount.formulas.tracing.recorder import Loop, index_pattern, negated, stale_index
 from hfcount.formulas.tracing.trace import Dims, TracedTensor
+from hfcount.formulas.tracing.writing import write
 
 ONE = Polynomial.constant(1)
 
@@ -62,10 +63,15 @@ def gathered(tensors: Sequence[TracedTensor], conditions: Conditions) -> list[Re
 
 
 def _row(tensor: TracedTensor) -> Repeated:
+    running = {loop.index for loop, _ in tensor.loops}
+    dims = zip(tensor.dims, tensor.shape, strict=True)
     return Repeated(
         name=tensor.name,
         aliases=tensor.aliases,
-        dims=tensor.dims,
+        # A size that still speaks of a loop that is over is the number that it was.
+        dims=tuple(
+            Polynomial.constant(size) if stale_index(" ".join(dim.symbols), running) else dim for dim, size in dims
+        ),
         times=ONE,
         module_class=tensor.module_class,
         component=tensor.component,
@@ -197,7 +203,9 @@ def _kinds(iterations: list[list[Repeated]]) -> tuple[list[int], list[list[Repea
 Path = tuple[tuple[str, bool], ...]
 
 
-def _counted(loop: Loop, kind_of: list[int], kinds: list[list[Repeated]], conditions: Conditions) -> list[Repeated] | None:
+def _counted(
+    loop: Loop, kind_of: list[int], kinds: list[list[Repeated]], conditions: Conditions
+) -> list[Repeated] | None:
     """The rows of all kinds, each as often as the kinds that have it; None where the conditions do not tell."""
     length = polynomial_of(loop.length)
     if not length.symbols:
@@ -213,18 +221,18 @@ def _counted(loop: Loop, kind_of: list[int], kinds: list[list[Repeated]], condit
     counts: dict[frozenset[int], Polynomial] = {}
     rows: dict[tuple[object, ...], Repeated] = {}
     members: dict[tuple[object, ...], set[int]] = {}
-    for number, kind in enumerate(kinds):
-        for row in kind:
+    for number, its_rows in enumerate(kinds):
+        for row in its_rows:
             rows.setdefault(row.key, row)
             members.setdefault(row.key, set()).add(number)
     for having in sorted(map(frozenset, members.values()), key=lambda each: sum(map(kind_of.count, each))):
         if having not in counts:
             rest = frozenset(range(len(kinds))) - having
             known = counts.get(rest)
-            counts[having] = length - known if known is not None else _count(loop, length, having, paths, ways, conditions)
-    return [
-        dataclasses.replace(row, times=counts[frozenset(members[key])] * row.times) for key, row in rows.items()
-    ]
+            counts[having] = (
+                length - known if known is not None else _count(loop, length, having, paths, ways, conditions)
+            )
+    return [dataclasses.replace(row, times=counts[frozenset(members[key])] * row.times) for key, row in rows.items()]
 
 
 def _decided(
@@ -279,7 +287,7 @@ def _count(
     ways: list[tuple[Path, int]],
     conditions: Conditions,
 ) -> Polynomial:
-    """How many iterations are of one of the kinds `having`: written shortly where it can be, else counted one by one."""
+    """How many iterations are of one of the kinds `having`: written shortly where that can be, else counted."""
     if all(kind in having for kind in paths.values()):
         return length
     alternatives = _single(paths, having) or [path for path, kind in ways if kind in having]

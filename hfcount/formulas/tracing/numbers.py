@@ -1,4 +1,4 @@
-"""Values that remember the expression they came from: integers, floats, booleans and strings of a config.
+"""Numbers that remember the expression they came from: integers, floats and booleans of a config.
 
 Each is a subclass of the plain type, so that a constructor computes with it as with any value. Integers carry a
 polynomial whose symbols are expressions over the config's fields; what is no polynomial (a floor, a ceiling, a
@@ -10,8 +10,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from hfcount.formulas.polynomial import Monomial, Polynomial
+from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.recorder import active
+from hfcount.formulas.tracing.writing import write
 
 
 class SymbolicInt(int):
@@ -92,7 +93,7 @@ class SymbolicInt(int):
     def __ceil__(self) -> SymbolicInt:
         return self
 
-    def __round__(self, digits: int | None = None) -> SymbolicInt:
+    def __round__(self, digits: Any = None) -> SymbolicInt:
         return self
 
     def __float__(self) -> float:
@@ -239,7 +240,7 @@ class SymbolicFloat(float):
     def __ceil__(self) -> Any:
         return _whole(self, "math.ceil", math.ceil(float(self)))
 
-    def __round__(self, digits: int | None = None) -> Any:
+    def __round__(self, digits: Any = None) -> Any:  # type: ignore[override]
         if digits is None:
             return _whole(self, "round", round(float(self)))
         return SymbolicFloat(round(float(self), digits), f"round({self.text}, {digits})")
@@ -268,64 +269,6 @@ class SymbolicFloat(float):
         return not _compare(self, other, "<") if _is_number(other) else NotImplemented
 
 
-class SymbolicStr(str):
-    """A string with the expression that it came from; comparing it is a condition."""
-
-    text: str
-
-    def __new__(cls, value: str, text: str) -> SymbolicStr:
-        self = str.__new__(cls, value)
-        self.text = text
-        return self
-
-    def __deepcopy__(self, memo: Any) -> SymbolicStr:
-        return self
-
-    def __reduce__(self) -> Any:
-        return str, (str.__str__(self),)
-
-    def __hash__(self) -> int:
-        return str.__hash__(self)
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, str):
-            return False
-        value = str.__eq__(self, other)
-        recorder = active()
-        if recorder is not None:
-            plain = self.text if isinstance(other, SymbolicStr) and other.text == self.text else None
-            if plain is None:
-                right = other.text if isinstance(other, SymbolicStr) else repr(str(other))
-                recorder.condition(f"{self.text} == {right}", value, activation=self.text)
-        return value
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __contains__(self, part: object) -> bool:
-        value = isinstance(part, str) and str.__contains__(self, part)
-        note(f"{str(part)!r} in {self.text}", value)
-        return value
-
-    def startswith(self, *args: Any) -> bool:
-        return self._asked("startswith", *args)
-
-    def endswith(self, *args: Any) -> bool:
-        return self._asked("endswith", *args)
-
-    def lower(self) -> str:
-        return self._frozen().lower()
-
-    def _asked(self, method: str, *args: Any) -> bool:
-        return bool(getattr(self._frozen(), method)(*args))
-
-    def _frozen(self) -> str:
-        """The plain string, with its whole value as a condition."""
-        value = str.__str__(self)
-        note(f"{self.text} == {value!r}", True)
-        return value
-
-
 def plain(value: Any) -> Any:
     """`value` without memory."""
     if isinstance(value, SymbolicBool):
@@ -334,7 +277,7 @@ def plain(value: Any) -> Any:
         return int(value)
     if isinstance(value, SymbolicFloat):
         return float(value)
-    if isinstance(value, SymbolicStr):
+    if isinstance(value, str):
         return str.__str__(value)
     if isinstance(value, list):
         return [plain(each) for each in list.__iter__(value)]
@@ -361,29 +304,6 @@ def text_of(value: Any, *, parenthesised: bool = True) -> str:
     if isinstance(value, SymbolicInt):
         return write(value.poly, parenthesised=parenthesised)
     return repr(value)
-
-
-def write(poly: Polynomial, *, parenthesised: bool = False) -> str:
-    """A polynomial as Python arithmetic over its symbols' texts.
-
-    >>> write(2 * Polynomial.symbol("a") * Polynomial.symbol("a") - 3)
-    '2*a**2 - 3'
-    """
-    pieces = [_term(monomial, factor) for monomial, factor in sorted(poly.terms.items(), key=_by_degree)]
-    text = " + ".join(pieces).replace("+ -", "- ") or "0"
-    simple = len(pieces) < 2 and not text.startswith("-") and "*" not in text
-    return f"({text})" if parenthesised and not simple else text
-
-
-def _by_degree(term: tuple[Monomial, int]) -> Any:
-    return term[1] < 0, -sum(power for _, power in term[0]), term[0]
-
-
-def _term(monomial: Monomial, factor: int) -> str:
-    written = [name if power == 1 else f"{name}**{power}" for name, power in monomial]
-    if abs(factor) != 1 or not written:
-        written.insert(0, str(abs(factor)))
-    return ("-" if factor < 0 else "") + "*".join(written)
 
 
 def _is_number(value: Any) -> bool:

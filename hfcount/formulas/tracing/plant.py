@@ -41,7 +41,7 @@ def completed(raw: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Any
     """
     result = {key: copy.deepcopy(value) for key, value in raw.items()}
     for field in dataclasses.fields(config):  # type: ignore[arg-type]
-        value = vars(config).get(field.name)
+        value: Any = vars(config).get(field.name)
         if hasattr(value, "model_type") and hasattr(value, "to_dict"):
             given = result.get(field.name)
             inner = given if isinstance(given, Mapping) else _given_by_owner(value)
@@ -89,7 +89,7 @@ def planted(raw: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
             result[key] = planted(value, f"{path}.") if _is_config(key, value) else value
         elif isinstance(value, (list, tuple)):
             result[key] = _planted_list(value, path)
-        elif isinstance(value, bool) or isinstance(value, str):
+        elif isinstance(value, (bool, str)):
             result[key] = value
         else:
             result[key] = remembering(value, path)
@@ -102,13 +102,12 @@ def _is_config(key: str, value: Mapping[str, Any]) -> bool:
 
 def _planted_list(values: Any, path: str) -> Any:
     """The elements that are numbers remember their place; lists in lists too."""
-    made = [
+    return [
         each if isinstance(each, (bool, str)) else
         _planted_list(each, f"{path}[{place}]") if isinstance(each, (list, tuple)) else
         remembering(each, f"{path}[{place}]")
         for place, each in enumerate(values)
     ]  # fmt: skip
-    return made
 
 
 def plant(
@@ -226,7 +225,7 @@ def _note_read(config: Any, key: str, value: Any, original: Any) -> None:
     recorder.reads.append((config, key, value))
 
 
-def frozen_reads(recorder: Recorder, raw: Mapping[str, Any], names: Mapping[str, Any]) -> Iterator[str]:
+def frozen_reads(recorder: Recorder, raw: Mapping[str, Any]) -> Iterator[str]:
     """The conditions that the reads stand for: what was read has this value, where it is a raw field's."""
     seen = set()
     for config, key, value in recorder.reads:
@@ -255,14 +254,3 @@ def raw_value(raw: Mapping[str, Any], path: str) -> Any:
             return _MISSING
         value = value[part]
     return value
-
-
-def without_memory(raw: Mapping[str, Any]) -> dict[str, Any]:
-    """A plain copy of raw fields."""
-    result: dict[str, Any] = plain(dict(raw))
-    return result
-
-
-__all__ = [
-    "DerivedList", "completed", "frozen_reads", "plant", "planted", "raw_value", "watched_reads", "without_memory",
-]  # fmt: skip

@@ -30,13 +30,20 @@ class Reality:
     tied_head: int
 
 
-def built(raw: Mapping[str, Any], config_class: Any, model_class: type[PreTrainedModel]) -> PreTrainedModel:
-    """The class built empty from the plain fields `raw`; BadInput where they make no model."""
+def built(
+    raw: Mapping[str, Any],
+    config_class: Any,
+    model_class: type[PreTrainedModel],
+    *,
+    where: str | None = None,
+    seconds: float | None = None,
+) -> PreTrainedModel:
+    """The class built empty from the plain fields `raw`; BadInput, naming `where`, where they make no model."""
     from hfcount.classes import fitting_config
     from hfcount.limits import guarded_build
     from hfcount.skeleton import build_empty
 
-    where = str(raw.get("model_type"))
+    where = where or str(raw.get("model_type"))
     try:
         with guarded_build(where):
             config = config_class.from_dict(copy.deepcopy(dict(raw)))
@@ -47,7 +54,7 @@ def built(raw: Mapping[str, Any], config_class: Any, model_class: type[PreTraine
     wanted = fitting_config(config, model_class)
     if wanted is None:
         raise BadInput(f"{where}: {model_class.__name__} does not take this config")
-    return build_empty(model_class, wanted, where=where)
+    return build_empty(model_class, wanted, where=where, seconds=seconds)
 
 
 def reality_of(model: PreTrainedModel) -> Reality:
@@ -75,7 +82,7 @@ def _without_numbers(name: str) -> str:
 
 
 def difference(form: Form, raw: Mapping[str, Any], reality: Reality) -> str | None:
-    """What the form says otherwise than the real model, in one line; None where it says the same of every parameter."""
+    """What the form says otherwise than the real model, in one line; None where it says the same of all parameters."""
     try:
         rows = form.evaluated(raw)
     except (ValueError, TypeError, ZeroDivisionError) as error:

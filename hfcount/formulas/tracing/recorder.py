@@ -7,14 +7,14 @@ import dataclasses
 import functools
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # Conditions met here say nothing about parameters: probabilities, rotary frequencies, initial values, ids of tokens.
 _IGNORED_MODULES = (
-    "torch.nn.modules.dropout", "torch.nn.modules.sparse", "torch.nn.init", "transformers.modeling_rope_utils", "transformers.initialization",
-    "transformers.utils", "transformers.generation", "transformers.integrations", "transformers.masking_utils",
-    "transformers.configuration_utils", "json.", "copy", "huggingface_hub.",
+    "torch.nn.modules.dropout", "torch.nn.modules.sparse", "torch.nn.init", "transformers.modeling_rope_utils",
+    "transformers.initialization", "transformers.utils", "transformers.generation", "transformers.integrations",
+    "transformers.masking_utils", "transformers.configuration_utils", "json.", "copy", "huggingface_hub.",
 )  # fmt: skip
 _IGNORED_FUNCTIONS = frozenset(
     {"validate_token_ids", "_init_weights", "init_weights", "initialize_weights", "reset_parameters", "extra_repr"}
@@ -44,7 +44,7 @@ class Loop:
 
     @property
     def index(self) -> str:
-        return "ijklmn"[min(self.depth, 5)]
+        return INDICES[min(self.depth, len(INDICES) - 1)]
 
     def mentioned_in(self, text: str) -> bool:
         """Whether the expression `text` has the loop's index in it."""
@@ -89,7 +89,8 @@ class Recorder:
             if loop.mentioned_in(text):
                 loop.paths[-1].append((text, outcome))
                 return
-        self.guards.setdefault(text if outcome else negated(text))
+        if _ANY_INDEX.search(text) is None:  # else it is about the index of a loop that is over
+            self.guards.setdefault(text if outcome else negated(text))
 
 
 def _caller() -> Any:

@@ -1,8 +1,8 @@
 """Finding a form and proving it: trace, hold it against reality, pin what was not followed, and try again.
 
 A form is given only after it said of every parameter what the real class says, at its own config and at random
-configs that meet its conditions. Where it is wrong somewhere, the fields that made the difference become conditions (the
-constructor did something with them that left no trace), so that what remains is right or nothing is given.
+configs that meet its conditions. Where it is wrong somewhere, the fields that made the difference become conditions
+(the constructor did something with them that left no trace), so that what remains is right or nothing is given.
 """
 
 from __future__ import annotations
@@ -107,9 +107,7 @@ def _canonical(raw: Mapping[str, Any], config_class: Any) -> dict[str, Any]:
 def _aliases(config_class: Any) -> dict[str, str]:
     """The class's other names of fields -> the fields; a name that is a field itself stays what it is."""
     fields = {field.name for field in dataclasses.fields(config_class)}
-    return {
-        alias: name for alias, name in getattr(config_class, "attribute_map", {}).items() if alias not in fields
-    }
+    return {alias: name for alias, name in getattr(config_class, "attribute_map", {}).items() if alias not in fields}
 
 
 def _base(subject: Subject, real: Reality) -> dict[str, Any]:
@@ -141,6 +139,8 @@ def _framed(form: Form, base: Mapping[str, Any], subject: Subject) -> Form:
         defaults: Mapping[str, Any] = completed({"model_type": base["model_type"]}, subject.config_class())
     except Exception:
         defaults = {}
+    if "num_labels" in form.defaults or any("num_labels" in text for text in form.symbols.values()):
+        defaults = {**defaults, "num_labels": subject.config_class().num_labels}
     return dataclasses.replace(
         only_defaults(form, defaults),
         renamed=names,
@@ -182,9 +182,7 @@ def _strings(code: CodeType) -> list[str]:
     return found
 
 
-def _proven(
-    form: Form, base: Mapping[str, Any], subject: Subject, real: Reality, *, draws: int, seed: int
-) -> Form:
+def _proven(form: Form, base: Mapping[str, Any], subject: Subject, real: Reality, *, draws: int, seed: int) -> Form:
     """The form after `draws` agreements, with the conditions that this took; NoForm where they do not come."""
     if not form.covers(base):
         raise NoForm(f"its own config does not meet its condition {form.broken_guards(base)[0]}")
@@ -267,6 +265,13 @@ def _fewest(
         if wrong(fewer):
             kept = fewer
     return kept
+
+
+def check_more(form: Form, subject: Subject, *, draws: int, seed: int) -> Check:
+    """Hold a verified form against `draws` more random configs, drawn around the subject's own."""
+    canonical = _canonical(subject.raw, subject.config_class)
+    base = _base(dataclasses.replace(subject, raw=canonical), subject.reality(canonical))
+    return checked(form, base if form.covers(base) else canonical, subject, draws=draws, seed=seed)
 
 
 def difference_at(form: Form, raw: Mapping[str, Any], subject: Subject) -> str | None:

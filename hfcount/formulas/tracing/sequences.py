@@ -7,17 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.numbers import (
     SymbolicBool,
     SymbolicFloat,
     SymbolicInt,
-    SymbolicStr,
     note,
     plain,
+    polynomial_of,
     text_of,
 )
 from hfcount.formulas.tracing.recorder import Loop, active, index_pattern
+from hfcount.formulas.tracing.strings import SymbolicStr
 
 
 class SymbolicList(list):  # type: ignore[type-arg]
@@ -185,13 +185,27 @@ class Segments(list):  # type: ignore[type-arg]
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             stop = index.stop
-            whole = index.start in (None, 0) and index.step in (None, 1) and (stop is None or stop >= list.__len__(self))
+            whole = (
+                index.start in (None, 0) and index.step in (None, 1) and (stop is None or stop >= list.__len__(self))
+            )
             return self if whole else list.__getitem__(self, index)
         shown = text_of(index, parenthesised=False) if isinstance(index, SymbolicInt) else repr(index)
         return self.element(int(index), shown) if int(index) >= 0 else list.__getitem__(self, index)
 
     def __iter__(self) -> Iterator[Any]:
         return TracedLoop.over_list(self)
+
+
+def _length_of(values: SymbolicList | Segments) -> SymbolicInt:
+    """A list's length as an expression: of the loop that made it, of its parts, or of the field."""
+    size = list.__len__(values)
+    if isinstance(values, Segments):
+        length: Any = values.times
+    elif isinstance(values, DerivedList):
+        length = values.loop.length
+    else:
+        length = SymbolicInt.atom(size, f"len({values.text})")
+    return SymbolicInt(size, polynomial_of(length))
 
 
 class TracedRange:
@@ -249,21 +263,11 @@ class TracedLoop:
 
     @classmethod
     def over_list(cls, values: SymbolicList | Segments) -> TracedLoop:
-        size = list.__len__(values)
-        derived = isinstance(values, DerivedList)
-        length: Any = values.loop.length if isinstance(values, DerivedList) else None
-        if isinstance(values, Segments):
-            length = values.times
-        elif length is None:
-            length = SymbolicInt.atom(size, f"len({values.text})")
-        loop = cls(
-            TracedRange(
-                SymbolicInt(size, length.poly if isinstance(length, SymbolicInt) else Polynomial.constant(size))
-            )
-        )
+        """A loop over the elements of a list; its length is the list's, by the name it has."""
+        loop = cls(TracedRange(_length_of(values)))
         loop.pick, loop.source = (lambda source, place: source.element(int(place), loop.loop.index)), values
-        if derived:
-            loop.loop.over = values.loop.over  # type: ignore[attr-defined]
+        if isinstance(values, DerivedList):
+            loop.loop.over = values.loop.over
         return loop
 
     def __iter__(self) -> TracedLoop:

@@ -92,9 +92,10 @@ def _collected(model: PreTrainedModel, recorder: Recorder, raw: Mapping[str, Any
     recorder.paused = True
     table = inventory(model)
     by_name = dict(model.named_parameters(remove_duplicate=False))
+    columns = (table[column] for column in ("name", "aliases", "module_class", "component"))
     parameters = tuple(
-        _traced(by_name[row.name], row.name, tuple(row.aliases), row.module_class, row.component, pools.get(row.name))
-        for row in table.itertuples()
+        _traced(by_name[name], name, tuple(aliases), kind, component, pools.get(name))
+        for name, aliases, kind, component in zip(*columns, strict=True)
     )
     buffers = tuple(_traced_buffers(model))
     head = output_embeddings(model)
@@ -103,7 +104,7 @@ def _collected(model: PreTrainedModel, recorder: Recorder, raw: Mapping[str, Any
         parameters=parameters,
         buffers=buffers,
         tied_head=tied,
-        guards=(*recorder.guards, *frozen_reads(recorder, raw, {})),
+        guards=(*recorder.guards, *frozen_reads(recorder, raw)),
         recorder=recorder,
         model=model,
         table=table,
