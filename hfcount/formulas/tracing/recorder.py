@@ -51,6 +51,17 @@ class Loop:
         return index_pattern(self.index).search(text) is not None
 
 
+INDICES = "ijklmn"
+"""The names of loops' indices, the outermost loop's first."""
+
+_ANY_INDEX = re.compile(rf"(?<![\w.])[{INDICES}](?!\w)")
+
+
+def stale_index(text: str, running: Iterable[str]) -> bool:
+    """Whether an expression has the index of a loop in it that is none of `running`."""
+    return not set(_ANY_INDEX.findall(text)) <= set(running)
+
+
 @functools.cache
 def index_pattern(index: str) -> re.Pattern[str]:
     """What finds the name `index` in an expression, and no longer name that holds it."""
