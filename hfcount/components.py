@@ -10,8 +10,9 @@ holds names the component.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from hfcount.skeleton import input_embeddings, output_embeddings
@@ -36,6 +37,7 @@ class Place:
         leaf: the parameter's own name in its module, "weight".
         path: the modules' attribute names, root ("") first.
         classes: the modules' class names, beside `path`.
+        kinds: what the class names say beside their model's own name, "MLP" for "LlamaMLP", beside `path`.
         modules: the modules themselves, beside `path`.
         shape: the parameter's shape.
     """
@@ -44,6 +46,7 @@ class Place:
     leaf: str
     path: tuple[str, ...]
     classes: tuple[str, ...]
+    kinds: tuple[str, ...]
     modules: tuple[nn.Module, ...]
     shape: tuple[int, ...]
 
@@ -52,14 +55,20 @@ class Place:
         return self.modules[-1]
 
     @property
+    def reads(self) -> frozenset[str]:
+        """What the models around the parameter take first: "input_ids", "pixel_values", "input_features"."""
+        names = (getattr(module, "main_input_name", None) for module in self.modules)
+        return frozenset(name for name in names if isinstance(name, str))
+
+    @property
     def layer(self) -> int | None:
         """The index in the outermost list of layers on the way; None outside the layers."""
         numbers = (part for part, kind in zip(self.path[1:], self.classes, strict=False) if kind == "ModuleList")
         return next((int(part) for part in numbers if part.isdigit()), None)
 
     def within(self, pattern: re.Pattern[str]) -> bool:
-        """Whether any module below the root has a class name that `pattern` finds."""
-        return any(pattern.search(kind) for kind in self.classes[1:])
+        """Whether any module below the root is of a kind that `pattern` finds."""
+        return any(pattern.search(kind) for kind in self.kinds[1:])
 
     def named(self, pattern: re.Pattern[str]) -> bool:
         """Whether any attribute name on the way, the parameter's own included, fits `pattern`."""
@@ -68,11 +77,17 @@ class Place:
 
 @dataclasses.dataclass(frozen=True)
 class Anatomy:
-    """What a model says of itself, looked up once for all its parameters."""
+    """What a model says of itself, looked up once for all its parameters (modules by their id).
+
+    Attributes:
+        tokens: the input embeddings of the model and of the models inside it.
+        heads: their LM heads, each with what stands around it (BERT's transform before the decoder).
+        vocabularies: the sizes of all vocabularies in the config.
+        towers: the vision and audio encoders of a larger model, outermost first.
+    """
 
     tokens: frozenset[int]
-    head: frozenset[int]
-    head_roots: frozenset[int]
+    heads: frozenset[int]
     vocabularies: frozenset[int]
     towers: tuple[tuple[int, str], ...]
 
@@ -83,31 +98,42 @@ class Anatomy:
 
 
 def examine(model: PreTrainedModel) -> Anatomy:
-    """The anatomy of `model`: its embeddings, its head, its vocabularies and its towers."""
+    """The anatomy of `model`: its embeddings, its heads, its vocabularies and its towers."""
     from torch import nn
+    from transformers import PreTrainedModel
 
-    tokens, head = input_embeddings(model), output_embeddings(model)
     vocabularies = _vocabularies(model.config)
-    words = [
-        each for each in model.modules() if isinstance(each, nn.Embedding) and each.num_embeddings in vocabularies
-    ]
-    if tokens is not None:
-        words += [each for each in tokens.modules() if isinstance(each, nn.Embedding)]
-    base = getattr(model, model.base_model_prefix, None)
-    head_roots = {
-        id(child)
-        for child in model.children()
-        if head is not None and child is not base and any(each is head for each in child.modules())
-    }
+    models = [each for each in model.modules() if isinstance(each, PreTrainedModel)]
+    tables = [each for each in model.modules() if isinstance(each, nn.Embedding)]
+    tokens = [] if (own := input_embeddings(model)) is None else list(own.modules())
+    tokens += [each for each in map(input_embeddings, models) if isinstance(each, nn.Embedding)]
+    words = [each for each in tables if each.num_embeddings in vocabularies or any(each is one for one in tokens)]
+    known = {id(each) for each in tokens} if words else set()
+    heads = {id(each): each for each in map(output_embeddings, models) if each is not None and id(each) not in known}
     return Anatomy(
-        tokens=frozenset(id(each) for each in tokens.modules()) if words and tokens is not None else frozenset(),
-        head=frozenset(id(each) for each in head.modules())
-        if head is not None and head is not tokens
-        else frozenset(),
-        head_roots=frozenset(head_roots),
+        tokens=frozenset(known),
+        heads=frozenset(id(_around(head, model)) for head in heads.values()),
         vocabularies=frozenset(vocabularies),
         towers=_towers(model, words),
     )
+
+
+def _around(head: nn.Module, model: PreTrainedModel) -> nn.Module:
+    """The outermost module around `head` that is a head too: no model of its own, without layers or embeddings."""
+    from torch import nn
+
+    modules = dict(model.named_modules(remove_duplicate=False))
+    name = next((name for name, module in modules.items() if module is head), "")
+    found = head
+    while "." in name:
+        name = name.rpartition(".")[0]
+        inside = [each for each in modules[name].modules() if all(each is not part for part in head.modules())]
+        if hasattr(modules[name], "base_model_prefix") or any(
+            isinstance(each, (nn.Embedding, nn.ModuleList)) for each in inside
+        ):
+            break
+        found = modules[name]
+    return found
 
 
 def _vocabularies(config: object, depth: int = 0) -> set[int]:
@@ -117,12 +143,12 @@ def _vocabularies(config: object, depth: int = 0) -> set[int]:
         if hasattr(value, "to_dict") and depth < 3:
             found |= _vocabularies(value, depth + 1)
         elif re.search(r"vocab_size(?!.*type)|n_vocab|vocabulary", name) and "type_vocab" not in name:
-            found |= {value} if isinstance(value, int) else set()
+            found |= {value} if isinstance(value, int) and value > 1 else set()
     return found
 
 
-_VISION = re.compile(r"(?i)vision|visual|(^|_)image|pixel|(^|_)vit($|_)")
-_AUDIO = re.compile(r"(?i)audio|speech|(^|_)sound")
+_VISION = re.compile(r"(?i)vision|visual|(^|_)image|pixel|(^|_)vit($|_)|(^|_)vq_?(model|vae)$")
+_AUDIO = re.compile(r"(?i)audio|speech|(^|_)sound|acoustic|(^|_)codec($|_)")
 
 
 def _towers(model: PreTrainedModel, words: list[nn.Embedding]) -> tuple[tuple[int, str], ...]:
@@ -130,10 +156,16 @@ def _towers(model: PreTrainedModel, words: list[nn.Embedding]) -> tuple[tuple[in
     found: list[tuple[int, str]] = []
     for name, module in model.named_modules() if words else ():
         attribute, kind = name.rsplit(".", 1)[-1], type(module).__name__
-        if not name or "Projector" in kind or _PROJECTOR_NAME.search(attribute) or _contains_any(module, words):
+        if (
+            not any(module.children())
+            or not name
+            or "Projector" in kind
+            or _PROJECTOR_NAME.search(attribute)
+            or _contains_any(module, words)
+        ):
             continue
         for tower, pattern in (("vision", _VISION), ("audio", _AUDIO)):
-            if pattern.search(attribute) or pattern.search(own_part(kind, type(model).__name__)):
+            if pattern.search(attribute) or pattern.search(own_part(kind, (type(model).__name__,))):
                 found.append((id(module), tower))
     return tuple(found)
 
@@ -142,40 +174,61 @@ def _contains_any(module: nn.Module, others: list[nn.Embedding]) -> bool:
     return any(each is other for each in module.modules() for other in others)
 
 
-def own_part(kind: str, root: str) -> str:
-    """A class name without the family's name, which it shares with the root's class.
+_WORDS = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+")
 
-    >>> own_part("Phi4MultimodalVisionModel", "Phi4MultimodalForCausalLM")
+
+@functools.lru_cache(maxsize=4096)
+def own_part(kind: str, models: tuple[str, ...]) -> str:
+    """A class name without the words that it begins with as one of `models`' class names does.
+
+    A family's name says nothing of the part: ConvBERT's dense layers are no convolutions.
+
+    >>> own_part("Phi4MultimodalVisionModel", ("Phi4MultimodalForCausalLM",))
     'VisionModel'
+    >>> own_part("LlamaMLP", ("LlamaModel",))
+    'MLP'
     """
+    words = _WORDS.findall(kind)
+    shared = max((_num_shared(words, _WORDS.findall(model)) for model in models), default=0)
+    return "".join(words[shared:])
+
+
+def _num_shared(words: list[str], others: Iterable[str]) -> int:
+    """How many words both begin with."""
     shared = 0
-    while shared < min(len(kind), len(root)) and kind[shared] == root[shared]:
+    for word, other in zip(words, others, strict=False):
+        if word != other:
+            break
         shared += 1
-    return kind[shared:]
+    return shared
 
 
 _ADAPTER = re.compile(r"Adapter(?!.*Model)")
-_NORM = re.compile(r"Norm")
+_HEAD_NAME = re.compile(r"^lm_heads?$|^codebooks_head$")
+_NORM = re.compile(r"Norm|GRN$")
 _NORM_NAME = re.compile(r"(^|_)(layer_?|batch_?|rms_?)?norm(alization)?s?\d*($|_)|^ln(_|$)|_ln\d?$")
-_POSITION_CLASS = re.compile(r"Position|RelativeLogits")
+_POSITION_CLASS = re.compile(r"Position(?!.*(Attention|FeedForward))|RelativeLogits")
+_POSITION_CONVOLUTION = re.compile(r"PositionalConv")
 _POSITION_NAME = re.compile(
     r"position|relative_attention|relative_bias|(^|_)(wpe|pos)($|_)|token_type|segment|rel_pos|^r_(w|r|s)_bias|seg_embed"
 )
-_PATCH = re.compile(r"Patch|PatchEmbed|VisionEmbedding|ViT.*Embeddings|Stem")
+_PATCH = re.compile(r"Patch(?!er)|VisionEmbedding|Stem")
+_PATCH_NAME = re.compile(r"^patch_embed(ding)?s?$")
+_FRONT_END = re.compile(r"FeatureEncoder|FeatureExtractor|Sub[Ss]ampl(er|ing)(?!.*(Layer|Block))")
 _CLASS_TOKEN = re.compile(
-    r"cls_token|class_embedding|class_token|mask_token|distillation_token|register_tokens|dist_token"
+    r"cls_token|class_embedding|class_token|mask_token|distillation_token|register_tokens|dist_token|detection_tokens"
 )
 _POOLER = re.compile(r"Pool(er|ing)")
 _POOLER_NAME = re.compile(r"^pooler$|^attn_?pool")
 _PROJECTOR = re.compile(
-    r"Projector|MultiModalProj|Connector|Merger|Resampler|Abstractor|Perceiver|QFormer|Projection$"
+    r"Projector|MultiModalProj|Connector|Merger|Resampler|Abstractor|Perceiver|QFormer|VisionAdapter"
 )
 _PROJECTOR_NAME = re.compile(
     r"projector|projection$|(^|_)proj(ect)?_(in|out)$|embeddings?_proj|multi_modal|connector|hidden_mapping_in"
 )
-_SSM = re.compile(
-    r"Mamba(?!.*(Layer|Block|Model))|Rglru|RecurrentBlock|GatedDeltaNet|SSM|S4|xLSTM(?!.*(Block|Model|Feed))|Mixer$"
-)
+_PROJECTION = re.compile(r"Projection$")
+_SSM = re.compile(r"Mamba(?!.*(Layer|Block|Model))|Rglru|RecurrentBlock|GatedDeltaNet|SSM|S4|^Mixer$|^(LSTM|GRU)$")
+_SSM_NAME = re.compile(r"^mamba$|lstm")
 _SHARED = re.compile(r"SharedExpert")
 _SHARED_NAME = re.compile(r"^shared_(expert|mlp)|shared_experts?(_gate)?$|^shared_expert")
 _ROUTER = re.compile(r"Router|TopK|Gating(?!MLP)|MoeStatics")
@@ -187,12 +240,16 @@ _ATTENTION = re.compile(
 )
 _ATTENTION_NAME = re.compile(r"^(self_)?att(entio)?n$")
 _MLP = re.compile(r"(?i)MLP|FeedForward|FFN|Intermediate$|GatedACT|GatingMLP")
-_CONVOLUTION = re.compile(r"Conv(?!erter)")
+_CONVOLUTION = re.compile(r"Conv(?!erter|.*(Model|Backbone)$)")
 _CLASSIFIER_NAME = re.compile(
-    r"classif|^score$|qa_outputs|^classifier|logits_proj|^cls$|answer|seq_relationship|^summary$|_head$|^head$|^lm_loss$|^proj$"
+    r"classif|^score$|qa_outputs|^classifier|logits_proj|^cls$|answer|seq_relationship|^summary$|(?<!hc)_head$|^head$|^lm_loss$|^proj$"
 )
 
-_MATRIX_CLASSES = re.compile(r"Linear|Conv1D$")
+_MATRIX = re.compile(r"Linear|Conv1D$")
+
+
+def _is_matrix_class(place: Place) -> bool:
+    return bool(_MATRIX.search(place.kinds[-1]))
 
 
 def _inside_layers(place: Place) -> bool:
@@ -205,24 +262,28 @@ def _is_other_embedding(place: Place, anatomy: Anatomy) -> bool:
 
 def _is_vocabulary(place: Place, anatomy: Anatomy) -> bool:
     """A table with a row for each token of a vocabulary: a decoder's own, or one that a layer keeps."""
-    embedding = hasattr(place.owner, "num_embeddings") or "Embedding" in place.classes[-1]
-    positions = _POSITION_CLASS.search(place.classes[-1]) or place.named(_POSITION_NAME)
-    return embedding and len(place.shape) == 2 and place.shape[0] in anatomy.vocabularies and not positions
+    embedding = hasattr(place.owner, "num_embeddings") or "Embedding" in place.kinds[-1]
+    matrix = len(place.shape) == 2 and place.shape[0] in anatomy.vocabularies
+    return embedding and matrix and not _is_position(place, anatomy)
+
+
+def _is_input_embedding(place: Place, anatomy: Anatomy) -> bool:
+    """In what the model calls its input embeddings, positions aside."""
+    inside = any(id(module) in anatomy.tokens for module in place.modules[1:])
+    return inside and _is_other_embedding(place, anatomy) and not _is_position(place, anatomy)
 
 
 def _is_head(place: Place, anatomy: Anatomy) -> bool:
-    """In the LM head, or in the child of the root that holds it (BERT's transform before the decoder)."""
-    return any(id(module) in anatomy.head or id(module) in anatomy.head_roots for module in place.modules[1:])
+    """In an LM head, or in what stands around it (BERT's transform before the decoder)."""
+    named = any(_HEAD_NAME.search(part) for part in (*place.path[1:], place.leaf))
+    return named or any(id(module) in anatomy.heads for module in place.modules[1:])
 
 
 def _is_norm(place: Place, anatomy: Anatomy) -> bool:
-    """In a norm, or directly below one, or a vector whose module is named like one."""
-    owner_is_norm = bool(_NORM.search(place.classes[-1])) or (
-        len(place.classes) > 1 and bool(_NORM.search(place.classes[-2]))
-    )
+    """In a norm, or a vector whose module is named like one."""
+    owner_is_norm = bool(_NORM.search(place.kinds[-1])) and "Embedding" not in place.kinds[-1]
     named = len(place.shape) == 1 and bool(_NORM_NAME.search(place.path[-1]))
-    matrix = bool(_MATRIX_CLASSES.search(place.classes[-1]))
-    return (owner_is_norm or named) and not matrix and "Embedding" not in place.classes[-1]
+    return (owner_is_norm or named) and not _is_matrix_class(place)
 
 
 def _has_convolution(place: Place) -> bool:
@@ -235,49 +296,62 @@ def _is_convolution(place: Place, anatomy: Anatomy) -> bool:
 
 
 def _is_front_end(place: Place) -> bool:
-    """A convolution outside the layers that turns an image or a sound into vectors."""
-    return not _inside_layers(place) and _has_convolution(place)
-
-
-def _main_input(place: Place) -> str:
-    return str(getattr(place.modules[0], "main_input_name", ""))
+    """What turns an image or a sound into vectors: a convolution outside the layers, or a part that is named so."""
+    return place.within(_FRONT_END) or (not _inside_layers(place) and _has_convolution(place))
 
 
 def _is_vision_front_end(place: Place, anatomy: Anatomy) -> bool:
     token = bool(_CLASS_TOKEN.search(place.leaf))
-    patch = place.within(_PATCH) and not place.named(_POSITION_NAME) and not _inside_layers(place)
-    reads_pixels = "pixel" in _main_input(place)
-    return token or (patch and not _is_norm(place, anatomy)) or (reads_pixels and _is_front_end(place))
+    patch = place.within(_PATCH) or place.named(_PATCH_NAME)
+    patch = patch and not place.named(_POSITION_NAME) and not _inside_layers(place)
+    return token or patch or ("pixel_values" in place.reads and _is_front_end(place))
 
 
 def _is_audio_front_end(place: Place, anatomy: Anatomy) -> bool:
-    return _main_input(place).startswith("input_") and _main_input(place) != "input_ids" and _is_front_end(place)
+    return not place.reads.isdisjoint({"input_values", "input_features"}) and _is_front_end(place)
 
 
 def _is_position(place: Place, anatomy: Anatomy) -> bool:
-    by_class = bool(_POSITION_CLASS.search(place.classes[-1]))
+    by_class = any(_POSITION_CLASS.search(kind) for kind in place.kinds[-2:]) or place.within(_POSITION_CONVOLUTION)
     by_name = any(_POSITION_NAME.search(part) for part in (place.leaf, place.path[-1]))
-    return (by_class or by_name) and not _MATRIX_CLASSES.search(place.classes[-1])
+    return (by_class or by_name) and not _is_matrix_class(place)
 
 
 def _is_projector(place: Place, anatomy: Anatomy) -> bool:
-    if _inside_layers(place) and not place.within(_PROJECTOR):
-        return False
-    return place.within(_PROJECTOR) or any(_PROJECTOR_NAME.search(part) for part in place.path[1:])
+    if place.within(_PROJECTOR):
+        return True
+    named = place.within(_PROJECTION) or any(_PROJECTOR_NAME.search(part) for part in place.path[1:])
+    return named and not _inside_layers(place)
+
+
+def _is_beside_base(place: Place) -> bool:
+    """Beside the base model at the root: what a task put there."""
+    root = place.modules[0]
+    base = getattr(root, getattr(root, "base_model_prefix", ""), None)
+    return base is not None and len(place.path) > 1 and place.modules[1] is not base
+
+
+def _is_before_head(place: Place, anatomy: Anatomy) -> bool:
+    """Beside the base model of one with an LM head: ELECTRA's generator_predictions, ModernBERT's head."""
+    return bool(anatomy.heads) and _is_beside_base(place) and not _is_classifier(place, anatomy)
+
+
+def _is_task_head(place: Place, anatomy: Anatomy) -> bool:
+    return _is_beside_base(place)
 
 
 def _is_classifier(place: Place, anatomy: Anatomy) -> bool:
-    """Beside the base model at the root, and no LM head: what a task put there."""
-    if len(place.path) < 2 or _inside_layers(place):
-        return False
-    base = getattr(place.modules[0], getattr(place.modules[0], "base_model_prefix", ""), None)
-    outside_base = base is not None and place.modules[1] is not base
-    return outside_base or bool(_CLASSIFIER_NAME.search(place.path[1]))
+    return len(place.path) > 1 and not _inside_layers(place) and bool(_CLASSIFIER_NAME.search(place.path[1]))
+
+
+def _is_scores(place: Place, anatomy: Anatomy) -> bool:
+    """A matrix of the body outside the layers with a row for each token of a vocabulary."""
+    return _is_embedding_projection(place, anatomy) and place.shape[0] in anatomy.vocabularies
 
 
 def _is_embedding_projection(place: Place, anatomy: Anatomy) -> bool:
     """A matrix of the body outside the layers: it carries an embedding to the layers' width, or back."""
-    return not _inside_layers(place) and bool(_MATRIX_CLASSES.search(place.classes[-1]))
+    return not _inside_layers(place) and _is_matrix_class(place)
 
 
 def _by_class_or_name(kind: re.Pattern[str], name: re.Pattern[str]) -> Callable[[Place, Anatomy], bool]:
@@ -292,25 +366,19 @@ def _by_class(pattern: re.Pattern[str]) -> Callable[[Place, Anatomy], bool]:
 
 
 def _is_shared_expert(place: Place, anatomy: Anatomy) -> bool:
-    by_class = any(_SHARED.search(own_part(kind, place.classes[0])) for kind in place.classes[1:])
-    return by_class or any(_SHARED_NAME.search(part) for part in (*place.path[1:], place.leaf))
+    return place.within(_SHARED) or any(_SHARED_NAME.search(part) for part in (*place.path[1:], place.leaf))
 
 
 def _is_matrix_in_layer(place: Place, anatomy: Anatomy) -> bool:
     """A Linear straight in a layer (fc1, fc2, dense): what is not attention there is the MLP."""
-    return _inside_layers(place) and bool(_MATRIX_CLASSES.search(place.classes[-1]))
+    return _inside_layers(place) and _is_matrix_class(place)
 
 
 RULES: tuple[tuple[str, Callable[[Place, Anatomy], bool]], ...] = (
     ("vision", lambda place, anatomy: anatomy.tower(place) == "vision"),
     ("audio", lambda place, anatomy: anatomy.tower(place) == "audio"),
     ("adapter", _by_class(_ADAPTER)),
-    (
-        "token_embedding",
-        lambda place, anatomy: (
-            any(id(m) in anatomy.tokens for m in place.modules[1:]) and _is_other_embedding(place, anatomy)
-        ),
-    ),
+    ("token_embedding", _is_input_embedding),
     ("norm", _is_norm),
     ("lm_head", _is_head),
     ("token_embedding", _is_vocabulary),
@@ -320,7 +388,9 @@ RULES: tuple[tuple[str, Callable[[Place, Anatomy], bool]], ...] = (
     ("position_embedding", _is_other_embedding),
     ("pooler", _by_class_or_name(_POOLER, _POOLER_NAME)),
     ("projector", _is_projector),
-    ("ssm", _by_class(_SSM)),
+    ("lm_head", _is_before_head),
+    ("classifier", _is_task_head),
+    ("ssm", _by_class_or_name(_SSM, _SSM_NAME)),
     ("shared_experts", _is_shared_expert),
     ("experts", _by_class_or_name(_EXPERTS, _EXPERTS_NAME)),
     ("router", _by_class_or_name(_ROUTER, _ROUTER_NAME)),
@@ -329,6 +399,7 @@ RULES: tuple[tuple[str, Callable[[Place, Anatomy], bool]], ...] = (
     ("convolution", _is_convolution),
     ("mlp", _is_matrix_in_layer),
     ("classifier", _is_classifier),
+    ("lm_head", _is_scores),
     ("projector", _is_embedding_projection),
 )
 

@@ -6,7 +6,6 @@ import re
 from typing import TYPE_CHECKING
 
 from hfcount.classes import text_config
-from hfcount.components import own_part
 
 if TYPE_CHECKING:
     from torch import nn
@@ -37,8 +36,8 @@ def pool_of(place: Place, parameter: nn.Parameter) -> tuple[int, int]:
     config says.
     """
     for depth in range(1, len(place.modules)):
-        kind, name = place.classes[depth], place.path[depth]
-        if _SHARED.search(own_part(kind, place.classes[0])) or "shared" in name:
+        kind, name = place.kinds[depth], place.path[depth]
+        if _SHARED.search(kind) or "shared" in name:
             return 0, 0
         if _is_pool(kind, name):
             experts = _pool_size(place.modules[depth], parameter)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hfcount.components import Anatomy, Place, component_of, examine
+from hfcount.components import Anatomy, Place, component_of, examine, own_part
 from hfcount.experts import pool_of
 from hfcount.parts import Sizes
 from hfcount.skeleton import head_is_tied, output_embeddings
@@ -96,9 +96,22 @@ def place_of(name: str, parameter: nn.Parameter, modules: dict[str, Any]) -> Pla
         leaf=leaf,
         path=("", *path),
         classes=tuple(type(module).__name__ for module in chain),
+        kinds=_kinds(chain),
         modules=tuple(chain),
         shape=tuple(parameter.shape),
     )
+
+
+def _kinds(chain: list[nn.Module]) -> tuple[str, ...]:
+    """For each module of `chain` its class name, without the name of the models above it; torch's own as they are."""
+    models: tuple[str, ...] = ()
+    kinds = []
+    for module in chain:
+        name = type(module).__name__
+        kinds.append(name if type(module).__module__.startswith("torch.") else own_part(name, models))
+        if hasattr(module, "base_model_prefix"):
+            models = (*models, name)
+    return tuple(kinds)
 
 
 def sizes(table: pd.DataFrame, buffers: pd.DataFrame, *, tied_head: int = 0) -> Sizes:

@@ -57,7 +57,6 @@ OPEN = {
     ("google/flan-t5-large", "800M"): 783_150_080, ("google/gemma-3-12b-pt", "1,012M"): 1_006_878_720,
     ("google/gemma-3-27b-pt", "1,416M"): 1_409_630_208, ("google/gemma-3-4b-pt", "675M"): 671_252_480,
     ("HuggingFaceTB/SmolLM2-360M", "360M"): 361_821_120, ("MiniMaxAI/MiniMax-M2.5", "230B"): 228_689_748_992,
-    ("meta-llama/Llama-4-Maverick-17B-128E-Instruct", "400B"): 401_583_781_376,
     ("mistralai/Mistral-7B-v0.1", "7.3B"): 7_241_732_096, ("mosaicml/mpt-7b", "6.7B"): 6_649_286_656,
     ("openai-community/gpt2-medium", "354.92M"): 354_823_168,
     ("openai/whisper-large-v2", "1550M"): 1_543_304_960, ("openai/whisper-large-v3", "1550M"): 1_543_490_560,
