@@ -115,6 +115,8 @@ def _changed(
         new = not old
     elif isinstance(old, int):
         new = _number(old, name, chance, layer)
+    elif isinstance(old, float) and "drop" in name:
+        new = chance.choice((0.0, 0.1, 0.5))
     elif isinstance(old, float):
         new = round(old * chance.choice((0.5, 0.9, 1.1, 2.0)), 6)
     elif isinstance(old, str):

@@ -19,6 +19,8 @@ _IGNORED_MODULES = (
 _IGNORED_FUNCTIONS = frozenset(
     {"validate_token_ids", "_init_weights", "init_weights", "initialize_weights", "reset_parameters", "extra_repr"}
 )
+_DROPOUT = re.compile(r"drop_?path|dropout|layer_?drop")
+"""Rates: whether one is above 0 decides between modules that have no parameters."""
 _IGNORED_CLASSES = ("Rotary", "DropPath", "Dropout", "LogitsProcessor")
 
 
@@ -88,7 +90,7 @@ class Recorder:
 
     def condition(self, text: str, outcome: bool, *, activation: str | None = None) -> None:
         """Note that the condition `text` came out as `outcome`; `activation` is a field that chose an activation."""
-        if self.paused:
+        if self.paused or _DROPOUT.search(text):
             return
         caller = _caller()
         if caller.f_globals.get("__name__") == "transformers.activations" and activation is not None:

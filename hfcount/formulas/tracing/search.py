@@ -15,6 +15,7 @@ from types import CodeType
 from typing import TYPE_CHECKING, Any
 
 from hfcount.errors import BadInput, one_line
+from hfcount.formulas.config_fields import with_config_fields
 from hfcount.formulas.form import Form
 from hfcount.formulas.tracing.assemble import assembled, only_defaults
 from hfcount.formulas.tracing.draws import Place, changed_places, drawn, with_places
@@ -84,7 +85,7 @@ def find_form(
         try:
             traced = trace(base, config_class, model_class, exact_types=exact_types)
             form = _framed(assembled(traced, base), base, subject)
-            form = dataclasses.replace(form, example=dict(example or {"config": dict(raw)}))
+            form = with_config_fields(dataclasses.replace(form, example=dict(example or {"config": dict(raw)})))
             wrong = difference(form, base, real)
             if wrong is not None:
                 raise NoForm(f"at its own config: {wrong}")

@@ -16,7 +16,7 @@ from hfcount.formulas.tracing.numbers import (
     polynomial_of,
     text_of,
 )
-from hfcount.formulas.tracing.recorder import Loop, active, index_pattern
+from hfcount.formulas.tracing.recorder import Loop, active, index_pattern, negated
 from hfcount.formulas.tracing.strings import SymbolicStr
 
 
@@ -319,6 +319,32 @@ class TracedLoop:
 
     def __length_hint__(self) -> int:
         return max(0, len(self.values) - self.next)
+
+
+def distinct(values: Any = ()) -> set[Any]:
+    """The set of the values; of a list that remembers, that it has these values and no others is a condition."""
+    recorder = active()
+    if recorder is not None and not recorder.paused and isinstance(values, SymbolicList):
+        for guard in _presences(values):
+            recorder.guards.setdefault(guard)
+    return {plain(value) for value in list.__iter__(values)} if isinstance(values, SymbolicList) else set(values)
+
+
+def _presences(values: SymbolicList) -> Iterator[str]:
+    """A condition for each value that it is in the list, and that there is no other one."""
+    found = list(dict.fromkeys(plain(value) for value in list.__iter__(values)))
+    if not isinstance(values, DerivedList):
+        yield from (f"{value!r} in {values.text}" for value in found)
+        yield f"all(value in {found!r} for value in {values.text})"
+        return
+    loop = values.loop
+    for value in found:
+        ways = dict.fromkeys(
+            " and ".join(text if outcome else negated(text) for text, outcome in path)
+            for path, each in zip(loop.paths, list.__iter__(values), strict=True)
+            if plain(each) == value
+        )
+        yield f"any({' or '.join(ways) or 'True'} for {loop.index} in {loop.over})"
 
 
 def remembering(value: Any, text: str) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import builtins
 import contextlib
-import math
 import sys
 from collections.abc import Iterator
 from types import ModuleType
@@ -15,15 +14,12 @@ from torch import nn
 from torch.overrides import TorchFunctionMode
 
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.tracing.numbers import SymbolicFloat, SymbolicInt, polynomial_of, quotient
-from hfcount.formulas.tracing.recorder import Recorder
-from hfcount.formulas.tracing.sequences import TracedRange
+from hfcount.formulas.tracing.dims import dims_after
+from hfcount.formulas.tracing.numbers import SymbolicFloat, SymbolicInt
+from hfcount.formulas.tracing.recorder import Recorder, is_ignored
+from hfcount.formulas.tracing.sequences import TracedRange, distinct
 
-Dims = tuple[Polynomial, ...]
-
-_BY_SIZE = (
-    torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn, torch.full, torch.normal, torch.randint,
-)  # fmt: skip
+_MODEL_CODE = ("transformers.models.", "hfcount.minigpt.")
 
 
 class NoteShapes(TorchFunctionMode):
@@ -32,93 +28,34 @@ class NoteShapes(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if isinstance(out, torch.Tensor) and not hasattr(out, "dims"):
-            dims = _dims(func, args, kwargs, out)
-            if dims is not None and len(dims) == out.dim():
-                out.dims = dims  # type: ignore[attr-defined]
+        if func in _SIZES and hasattr(args[0], "dims") and _asked_by_model(sys._getframe(1)):
+            return _remembered(out, args, kwargs)
+        for each in out if isinstance(out, (tuple, list)) else (out,):
+            if isinstance(each, torch.Tensor) and not hasattr(each, "dims"):
+                dims = dims_after(func, args, kwargs, each)
+                if dims is not None and len(dims) == each.dim():
+                    each.dims = dims  # type: ignore[attr-defined]
         return out
 
 
-def _dims(func: Any, args: Any, kwargs: Any, out: torch.Tensor) -> Dims | None:
-    if func in _BY_SIZE:
-        given = [each for each in args if isinstance(each, (tuple, list, torch.Size))]
-        size = kwargs.get("size", given[0] if given else args)
-        return tuple(polynomial_of(each) for each in size) if len(size) == out.dim() else None
-    if func is torch.arange:
-        return _arange(args, kwargs)
-    if func in (torch.linspace, torch.logspace):
-        steps = kwargs.get("steps", args[2] if len(args) > 2 else None)
-        return (polynomial_of(steps),) if isinstance(steps, int) else None
-    if func is torch.eye:
-        sides = [each for each in args if isinstance(each, int)]
-        return tuple(polynomial_of(each) for each in (sides * 2)[:2]) if sides else None
-    if func is torch.diag and args and hasattr(args[0], "dims") and out.dim() == 2:
-        return args[0].dims * 2
-    if func is torch.tensor:
-        return _nested(args[0], out.dim()) if args else None
-    if func in (torch.Tensor.repeat, torch.Tensor.expand, torch.Tensor.view, torch.Tensor.reshape):
-        return _resized(func, args, out)
-    return _kept(args, out)
+_SIZES = (torch.Tensor.size, torch.Tensor.shape.__get__)  # type: ignore[attr-defined]
 
 
-def _arange(args: Any, kwargs: Any) -> Dims | None:
-    bounds = [each for each in args if isinstance(each, (int, float))]
-    start, stop, step = (0, *bounds, 1) if len(bounds) == 1 else (*bounds, 1)[:3] if len(bounds) > 1 else (0, 0, 1)
-    start, stop, step = kwargs.get("start", start), kwargs.get("end", stop), kwargs.get("step", step)
-    if not all(isinstance(each, int) for each in (start, stop, step)) or step <= 0:
-        return None
-    length = stop - start
-    return (polynomial_of(length if step == 1 else quotient(length + step - 1, step)),)
+def _asked_by_model(frame: Any) -> bool:
+    """Whether a model's own code asks, outside of what fills in weights."""
+    return frame.f_globals.get("__name__", "").startswith(_MODEL_CODE) and not is_ignored(frame)
 
 
-def _nested(value: Any, depth: int) -> Dims | None:
-    dims: list[Polynomial] = []
-    for _ in range(depth):
-        if not isinstance(value, (list, tuple)):
-            return None
-        dims.append(
-            polynomial_of(getattr(value, "times", list.__len__(value) if isinstance(value, list) else len(value)))
-        )
-        value = list.__getitem__(value, 0) if isinstance(value, list) and list.__len__(value) else None
-    return tuple(dims)
+def _remembered(out: Any, args: Any, kwargs: Any) -> Any:
+    """A size, or all sizes, of a tensor whose symbolic shape is known."""
+    dims = args[0].dims
+    if isinstance(out, tuple):
+        return torch.Size(_size(size, dim) for size, dim in zip(out, dims, strict=True))
+    return _size(out, dims[kwargs.get("dim", args[1] if len(args) > 1 else 0)])
 
 
-def _resized(func: Any, args: Any, out: torch.Tensor) -> Dims | None:
-    source, *sizes = args
-    if len(sizes) == 1 and isinstance(sizes[0], (tuple, list)):
-        sizes = list(sizes[0])
-    if not all(isinstance(each, int) for each in sizes) or len(sizes) != out.dim():
-        return None
-    known = getattr(source, "dims", tuple(Polynomial.constant(each) for each in source.shape))
-    padded = (Polynomial.constant(1),) * (out.dim() - len(known)) + tuple(known)
-    if func is torch.Tensor.repeat:
-        return tuple(dim * polynomial_of(times) for dim, times in zip(padded, sizes, strict=True))
-    if func is torch.Tensor.expand:
-        return tuple(dim if int(size) == -1 else polynomial_of(size) for dim, size in zip(padded, sizes, strict=True))
-    if any(int(size) == -1 for size in sizes):
-        return None
-    return tuple(polynomial_of(size) for size in sizes)
-
-
-def _kept(args: Any, out: torch.Tensor) -> Dims | None:
-    """The dims of the first tensor argument that fit the result place by place; ones stay ones."""
-    tensors = [each for each in args if isinstance(each, torch.Tensor) and hasattr(each, "dims")]
-    for source in tensors:
-        if source.dim() == out.dim() and all(o in (1, s) for o, s in zip(out.shape, source.shape, strict=True)):
-            return tuple(
-                dim if o == s else Polynomial.constant(1)
-                for dim, o, s in zip(source.dims, out.shape, source.shape, strict=True)  # type: ignore[attr-defined]
-            )
-    for source in tensors:  # moved or inserted: each size of the result that only one dim of the source has
-        sizes = list(source.shape)
-        dims = []
-        for size in out.shape:
-            places = [place for place, each in enumerate(sizes) if each == size]
-            if size != 1 and len({source.dims[place] for place in places}) != 1:  # type: ignore[attr-defined]
-                return None
-            dims.append(source.dims[places[0]] if places else Polynomial.constant(1))  # type: ignore[attr-defined]
-        return tuple(dims)
-    return None
+def _size(value: int, dim: Polynomial) -> int:
+    return SymbolicInt(value, dim) if dim.symbols else value
 
 
 @contextlib.contextmanager
@@ -193,30 +130,37 @@ class _TracedRange(metaclass=_TracedRangeMeta):
     """What `range` means in model code while a trace runs."""
 
 
-class _TracedMath(ModuleType):
-    """`math` whose rounding functions keep what a number remembers (they do of themselves) and whose prod does."""
+class _TracedSetMeta(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, builtins.set)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(math, name)
+    def __call__(cls, *args: Any) -> Any:
+        return distinct(*args)
+
+
+class _TracedSet(metaclass=_TracedSetMeta):
+    """What `set` means in model code while a trace runs: which values a list has is a condition."""
 
 
 @contextlib.contextmanager
 def traced_builtins() -> Iterator[None]:
-    """A context in which `int` and `range` in the modules of models and configs keep what numbers remember."""
-    prefixes = ("transformers.models.", "transformers.modeling_layers", "hfcount.minigpt.", "timm.")
+    """A context in which `int`, `range` and `set` in the modules of models and configs keep what numbers remember."""
+    prefixes = (*_MODEL_CODE, "transformers.modeling_layers", "transformers.modeling_rope_utils", "timm.")
     homes = [
         vars(module)
         for name, module in list(sys.modules.items())
         if module is not None and name.startswith(prefixes) and isinstance(module, ModuleType)
     ]
-    changed = [home for home in homes if "int" not in home and "range" not in home]
+    names = {"int": _TracedInt, "range": _TracedRange, "set": _TracedSet}
+    changed = [home for home in homes if not names.keys() & home.keys()]
     for home in changed:
-        home["int"], home["range"] = _TracedInt, _TracedRange
+        home.update(names)
     try:
         yield
     finally:
         for home in changed:
-            del home["int"], home["range"]
+            for name in names:
+                del home[name]
 
 
-__all__ = ["Dims", "NoteShapes", "nn", "noted_parameters", "traced_builtins"]
+__all__ = ["NoteShapes", "nn", "noted_parameters", "traced_builtins"]
