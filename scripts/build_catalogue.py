@@ -38,6 +38,8 @@ TASKS = {
     "audio classification": "MODEL_FOR_AUDIO_CLASSIFICATION_MAPPING_NAMES",
     "base model": "MODEL_MAPPING_NAMES",
 }
+REST = "other"
+"""The task of the types that none of these mappings names: depth, pose, segmentation, retrieval."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -68,9 +70,14 @@ def targets() -> dict[str, list[Target]]:
     minimal = json.loads(MINIMAL.read_text()) if MINIMAL.exists() else {}
     tasks: dict[tuple[str, str], list[str]] = {}
     for task, mapping in TASKS.items():
-        for model_type, names in getattr(modeling_auto, mapping).items():
-            for name in names if isinstance(names, (tuple, list)) else (names,):
-                tasks.setdefault((model_type, name), []).append(task)
+        for pair in _pairs(getattr(modeling_auto, mapping)):
+            tasks.setdefault(pair, []).append(task)
+    known = {model_type for model_type, _ in tasks}
+    for name, mapping in vars(modeling_auto).items():
+        if name.startswith("MODEL_") and name.endswith("MAPPING_NAMES"):
+            for pair in _pairs(mapping):
+                if pair[0] not in known:
+                    tasks.setdefault(pair, []).append(REST)
     found: dict[str, list[Target]] = {}
     for (model_type, name), its_tasks in tasks.items():
         fields = _minimal_fields(minimal.get(model_type), name)
@@ -81,6 +88,13 @@ def targets() -> dict[str, list[Target]]:
     for target in _cards():
         found.setdefault(target.model_type, []).append(target)
     return found
+
+
+def _pairs(mapping: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
+    """(model type, class) for each class that an auto mapping names."""
+    for model_type, names in mapping.items():
+        for name in names if isinstance(names, (tuple, list)) else (names,):
+            yield model_type, name
 
 
 def _minimal_fields(entries: Any, model_class: str) -> dict[str, Any]:
@@ -185,7 +199,7 @@ def coverage_table(outcomes: list[Outcome]) -> str:
     lines = [
         "| task | types | built | verified form | share | median seconds |", "| --- | ---: | ---: | ---: | ---: | ---: |",
     ]  # fmt: skip
-    for task in TASKS:
+    for task in (*TASKS, REST):
         mine = [each for each in outcomes if task in each.target.tasks]
         lines.append(_coverage_line(task, mine))
     cards = [each for each in outcomes if "card" in each.target.example]
@@ -211,7 +225,7 @@ def _coverage_line(task: str, mine: list[Outcome]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--types", default="", help="only these model types, separated by commas")
-    parser.add_argument("--task", choices=sorted(TASKS), help="only the pairs of one task")
+    parser.add_argument("--task", choices=sorted((*TASKS, REST)), help="only the pairs of one task")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no file")
     arguments = parser.parse_args()
