@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping
@@ -127,7 +128,32 @@ def _tidied(guards: list[str], quotients: Quotients) -> list[str]:
         left, equal, right = text.partition(" == ")
         if not (equal and left.strip("()") == right.strip("()")) and field_paths(text):
             result.setdefault(text)
-    return [text for text in result if not _said_by_another(text, result)]
+    return essential([text for text in result if not _said_by_another(text, result)])
+
+
+_FIXES = re.compile(r"([\w.\[\]]+) (?:==|is) ((?!ABSENT)[^=]+)")
+
+
+def essential(guards: Iterable[str]) -> list[str]:
+    """The conditions without those that are about fields which another condition gives one value."""
+    guards = list(dict.fromkeys(guards))
+    fixing = {each: match[1] for each in guards if (match := _FIXES.fullmatch(each)) and _is_literal(match[2])}
+    fixed = set(fixing.values())
+
+    def said_by_another(guard: str) -> bool:
+        if guard in fixing:
+            return "[" in fixing[guard] and set(field_paths(guard)) <= fixed
+        return set(field_paths(guard)) <= fixed or guard.split(" ")[0] in fixed
+
+    return [each for each in guards if not said_by_another(each)]
+
+
+def _is_literal(text: str) -> bool:
+    try:
+        ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return False
+    return True
 
 
 def _said_by_another(text: str, guards: Iterable[str]) -> bool:

@@ -64,7 +64,22 @@ def _given_by_owner(config: Any) -> dict[str, Any]:
     derived = {each.name for each in dataclasses.fields(config) if each.default is None and usual.get(each.name)}
     names = (each.name for each in dataclasses.fields(config) if each.name not in derived)
     values = {name: vars(config).get(name) for name in names if vars(config).get(name) != usual.get(name)}
-    return {name: value for name, value in values.items() if _is_json(value) and not hasattr(value, "to_dict")}
+    values = {name: value for name, value in values.items() if _is_json(value) and not hasattr(value, "to_dict")}
+    return {**values, **_not_worked_out(config, values)}
+
+
+def _not_worked_out(config: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `config` has otherwise than its class would work out from `given`: the stages of a backbone, say."""
+    try:
+        again = type(config)(**copy.deepcopy(dict(given))).to_dict()
+    except Exception:  # a class that wants more than it is known to be given
+        return {}
+    said = config.to_dict()
+    return {
+        key: value
+        for key, value in said.items()
+        if value != again.get(key) and _is_json(value) and not isinstance(value, dict) and key != "model_type"
+    }
 
 
 def _is_json(value: Any) -> bool:

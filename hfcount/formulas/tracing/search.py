@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from hfcount.errors import BadInput, one_line
 from hfcount.formulas.config_fields import with_config_fields
 from hfcount.formulas.form import Form
-from hfcount.formulas.tracing.assemble import assembled, only_defaults
+from hfcount.formulas.tracing.assemble import assembled, essential, only_defaults
 from hfcount.formulas.tracing.draws import Place, changed_places, drawn, with_places
 from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
 from hfcount.formulas.tracing.reality import Reality, buffers_differ, built, difference, reality_of
@@ -197,7 +197,7 @@ def _proven(form: Form, base: Mapping[str, Any], subject: Subject, real: Reality
         if check.failed is None:
             if check.agreed < draws:
                 raise NoForm(f"only {check.agreed} of {draws} drawn configs could be built")
-            return dataclasses.replace(form, verified=check.agreed)
+            return dataclasses.replace(form, verified=check.agreed, guards=tuple(essential(form.guards)))
         assert check.culprit is not None
         last = check.failed
         form = _pinned(form, base, check.culprit, subject)
