@@ -81,6 +81,7 @@ def _built(
     """The count of the class itself, built empty."""
     from hfcount.conventions import Subject, conventions
     from hfcount.formulas import closed_form
+    from hfcount.formulas.verified import catalogued
     from hfcount.inventory import buffer_table, inventory, sizes, tied_head_size
     from hfcount.lora import count_lora
     from hfcount.parts import parts_of
@@ -93,7 +94,9 @@ def _built(
     parts = parts_of(table)
     totals = sizes(table, buffer_table(skeleton.model), tied_head=tied_head_size(skeleton.model))
     model_class = type(skeleton.model).__name__
-    form = closed_form(skeleton.config, model_class)
+    form, remark = closed_form(skeleton.config, model_class), None
+    if form is None and not loaded.remote:
+        form, remark = catalogued(loaded.raw, model_class, totals.total)
     subject = Subject(parts=parts, sizes=totals, config=skeleton.config, model=source.model)
     return Count(
         model=source.model,
@@ -109,7 +112,7 @@ def _built(
             *(f"a variant: {setting}" for setting in settings),
             *source.notes,
             *skeleton.notes,
-            *((detour,) if detour else ()),
+            *(each for each in (remark, detour) if each),
         ),
         versions=versions(),
         parts=parts,

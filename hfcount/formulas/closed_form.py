@@ -30,8 +30,8 @@ class ClosedForm:
         components: the same by component, disjoint; their values add up to `value`.
         symbols: each symbol of the text with the config field it stands for, or with an expression of
             config fields in Python ("hidden_size // num_attention_heads").
-        origin: "family" for a form derived by hand.
-        source: where its derivation comes from: papers with their sections, upstream files.
+        origin: "family" for a form derived by hand, "traced" for one read off the class's own constructor.
+        source: where its derivation comes from: papers with their sections, upstream files; how it was verified.
     """
 
     text: str

@@ -5,12 +5,28 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hfcount.formulas import catalogue
 from hfcount.formulas.closed_form import ClosedForm, ComponentForm
 from hfcount.formulas.form import Form, component_polynomials
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
 
 _ORIGINS = {"catalogue": "the catalogue", "cache": "this machine's cache of forms", "traced": "a trace"}
+
+
+def catalogued(raw: Mapping[str, Any], model_class: str, total: int) -> tuple[ClosedForm | None, str | None]:
+    """(the catalogued form of a class that was counted, a remark): the form only where it gives `total`."""
+    form = catalogue.find(raw, model_class)
+    if form is None:
+        return None, None
+    try:
+        found = closed_form_of(form, raw)
+    except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError):
+        return None, None
+    if found.value == total:
+        return found, None
+    where = _ORIGINS[form.origin]
+    return None, f"{where} has a form of {model_class} that gives {found.value:,} here: a fault, please report it"
 
 
 def closed_form_of(form: Form, raw: Mapping[str, Any]) -> ClosedForm:

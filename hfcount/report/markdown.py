@@ -7,7 +7,7 @@ from typing import Any
 
 from hfcount.formulas import legend, pretty
 from hfcount.report.document import breakdown_rows
-from hfcount.report.units import convention_name, difference, exact, label, percent, share, short
+from hfcount.report.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
 
 
@@ -57,7 +57,8 @@ def count_markdown(result: Count, *, by: str = "component") -> str:
 
 def _formula(result: Count) -> str:
     if result.form is None:
-        return f"No closed form by hand for `{result.model_class}`; the count is exact without one.\n"
+        text = without_form(result.model_class)
+        return f"{text[0].upper()}{text[1:]}.\n"
     if not result.built:
         return (
             f"Closed form: {pretty(result.form.text)} = {exact(result.form.value)}, from {result.form.source}, "

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
-from hfcount.report.units import convention_name, difference, exact, label, percent, share, short
+from hfcount.report.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def _verdict(result: Count) -> RenderableType:
     """A line, green or red: the closed form against the count."""
     form = result.form
     if form is None:
-        return Text(f"\nno closed form by hand for {result.model_class}; the count is exact without one", style=DIM)
+        return Text(f"\n{without_form(result.model_class)}", style=DIM)
     if not result.built:
         verdict = Text(f"\n✓ formula = {exact(form.value)}, from {form.source}; no model was built", GOOD)
         return Group(verdict, Text(f"  {' · '.join(legend(form))}", style=DIM))
@@ -87,7 +87,8 @@ def _verdict(result: Count) -> RenderableType:
             f"\n✗ formula {exact(form.value)} ≠ count {exact(result.sizes.total)}: {difference(delta)}", BAD
         )
     else:
-        verdict = Text(f"\n✓ formula = count = {exact(form.value)}", GOOD)
+        origin = "" if form.origin == "family" else f", from {form.source}"
+        verdict = Text(f"\n✓ formula = count = {exact(form.value)}{origin}", GOOD)
     return Group(verdict, Text(f"  {' · '.join(legend(form))}", style=DIM))
 
 

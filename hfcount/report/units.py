@@ -44,3 +44,11 @@ def convention_name(name: str, basis: str) -> str:
 def difference(value: int) -> str:
     """A signed exact difference: "+38,597,376", "-98,304", "0"."""
     return f"{value:+,}" if value else "0"
+
+
+def without_form(model_class: str) -> str:
+    """What stands where a closed form would: that the count is exact all the same, and how to get a form."""
+    return (
+        f"no closed form of {model_class} is known for this config; the count is exact without one "
+        "(`hfcount formula` finds one)"
+    )

@@ -126,7 +126,8 @@ def _tidied(guards: list[str], quotients: Quotients) -> list[str]:
             text = text.replace(f"{quotient}*{write(divisor)}", write(dividend, parenthesised=True))
         text = re.sub(r"^\(([^()]*)\) (==|!=|<|<=|>|>=) ", r"\1 \2 ", text)
         left, equal, right = text.partition(" == ")
-        if not (equal and left.strip("()") == right.strip("()")) and field_paths(text):
+        same = (equal and left.strip("()") == right.strip("()")) or re.fullmatch(r"\((.+) % \1\) == 0", text)
+        if not same and field_paths(text):
             result.setdefault(text)
     return essential([text for text in result if not _said_by_another(text, result)])
 

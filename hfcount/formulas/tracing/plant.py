@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hfcount.formulas.tracing.numbers import SymbolicInt, plain
 from hfcount.formulas.tracing.recorder import Loop, Recorder, active, is_ignored
 from hfcount.formulas.tracing.sequences import DerivedList, Segments, SymbolicList, remembering
+from hfcount.formulas.tracing.writing import equals
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -254,11 +255,7 @@ def frozen_reads(recorder: Recorder, raw: Mapping[str, Any]) -> Iterator[str]:
                 continue
             yield f"{path}{key} is ABSENT"
         elif given is not _MISSING and plain(given) == plain(value):
-            yield (
-                f"{path}{key} is {value}"
-                if value is None or isinstance(value, bool)
-                else f"{path}{key} == {plain(value)!r}"
-            )
+            yield equals(f"{path}{key}", plain(value))
 
 
 def raw_value(raw: Mapping[str, Any], path: str) -> Any:

@@ -22,6 +22,7 @@ from hfcount.formulas.tracing.draws import Place, changed_places, drawn, with_pl
 from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
 from hfcount.formulas.tracing.reality import Reality, buffers_differ, built, difference, reality_of
 from hfcount.formulas.tracing.trace import trace
+from hfcount.formulas.tracing.writing import equals, literal
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -135,7 +136,7 @@ def _framed(form: Form, base: Mapping[str, Any], subject: Subject) -> Form:
     config = subject.config_class.from_dict(_copy(subject.raw))
     noticed = [name for name in _noticed(config) if not isinstance(raw_value(base, name), _Present)]
     present = [name for name in _noticed(config) if isinstance(raw_value(base, name), (bool, str, list, dict))]
-    frozen = [f"{name} == {raw_value(base, name)!r}" for name in present]
+    frozen = [f"{name} == {literal(raw_value(base, name))}" for name in present]
     try:
         defaults: Mapping[str, Any] = completed({"model_type": base["model_type"]}, subject.config_class())
     except Exception:
@@ -236,7 +237,7 @@ def _pinned(form: Form, base: Mapping[str, Any], culprit: Mapping[str, Any], sub
     pins = []
     for place in places:
         path, value = ".".join(str(part) for part in place), raw_value(base, ".".join(str(part) for part in place))
-        pins.append(f"{path} is {value}" if value is None or isinstance(value, bool) else f"{path} == {value!r}")
+        pins.append(equals(path, value))
     new = [pin for pin in pins if pin not in form.guards]
     if not new:
         raise NoForm("it differs from the real class in a way that no field explains")

@@ -18,6 +18,7 @@ from hfcount.formulas.tracing.numbers import (
 )
 from hfcount.formulas.tracing.recorder import Loop, active, index_pattern, negated
 from hfcount.formulas.tracing.strings import SymbolicStr
+from hfcount.formulas.tracing.writing import literal
 
 
 class SymbolicList(list):  # type: ignore[type-arg]
@@ -100,7 +101,7 @@ class SymbolicList(list):  # type: ignore[type-arg]
         return [self.element(place, str(place)) for place in range(len(self))]
 
     def _plain(self) -> str:
-        return repr([plain(value) for value in list.__iter__(self)])
+        return literal([plain(value) for value in list.__iter__(self)])
 
 
 class DerivedList(SymbolicList):

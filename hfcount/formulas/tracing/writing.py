@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from hfcount.formulas.polynomial import Monomial, Polynomial
@@ -28,3 +29,25 @@ def _term(monomial: Monomial, factor: int) -> str:
     if abs(factor) != 1 or not written:
         written.insert(0, str(abs(factor)))
     return ("-" if factor < 0 else "") + "*".join(written)
+
+
+def literal(value: Any) -> str:
+    """A plain value as an expression: its repr, where numbers that have no literal are float("inf").
+
+    >>> literal([0.0, math.inf])
+    "[0.0, float('inf')]"
+    """
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(literal, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"float('{value}')"
+    return repr(value)
+
+
+def equals(path: str, value: Any) -> str:
+    """The condition that a field has this value.
+
+    >>> equals("n_inner", None), equals("n_layer", 12)
+    ('n_inner is None', 'n_layer == 12')
+    """
+    return f"{path} is {value}" if value is None or isinstance(value, bool) else f"{path} == {literal(value)}"
