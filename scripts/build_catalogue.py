@@ -5,7 +5,8 @@
 For every model type of the installed transformers and each of its model classes in the auto mappings: the form of the
 default config (or of the minimal working one in scripts/facts/minimal_configs.json), then of each bundled card that
 no form found so far covers. Each is held against the real class at its own config and at 20 random ones before it is
-kept. What could not be built or verified is listed with its reason; docs/coverage.md holds the table.
+kept. What could not be built or verified is recorded with its reason (scripts/covered.py); docs/coverage.md holds
+the tables. With --types only the files and lines of these types are written.
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import covered
+
 ROOT = Path(__file__).resolve().parent.parent
 MINIMAL = ROOT / "scripts" / "facts" / "minimal_configs.json"
-COVERAGE = ROOT / "docs" / "coverage.md"
 
 TASKS = {
     "causal LM": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
@@ -51,6 +53,7 @@ class Target:
     raw: Mapping[str, Any]
     example: Mapping[str, Any]
     tasks: tuple[str, ...] = ()
+    minimal: bool = False
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +86,14 @@ def targets() -> dict[str, list[Target]]:
         fields = _minimal_fields(minimal.get(model_type), name)
         raw = {**fields, "model_type": model_type, "architectures": [name]}
         found.setdefault(model_type, []).append(
-            Target(model_type=model_type, model_class=name, raw=raw, example={"config": raw}, tasks=tuple(its_tasks))
+            Target(
+                model_type=model_type,
+                model_class=name,
+                raw=raw,
+                example={"config": raw},
+                tasks=tuple(its_tasks),
+                minimal=bool(fields),
+            )
         )
     for target in _cards():
         found.setdefault(target.model_type, []).append(target)
@@ -194,32 +204,19 @@ def default_classes() -> dict[str, str]:
     return found
 
 
-def coverage_table(outcomes: list[Outcome]) -> str:
-    """Markdown: for each task how many pairs were built and how many have a verified form; then the reasons."""
-    lines = [
-        "| task | types | built | verified form | share | median seconds |", "| --- | ---: | ---: | ---: | ---: | ---: |",
-    ]  # fmt: skip
-    for task in (*TASKS, REST):
-        mine = [each for each in outcomes if task in each.target.tasks]
-        lines.append(_coverage_line(task, mine))
-    cards = [each for each in outcomes if "card" in each.target.example]
-    lines.append(_coverage_line("bundled cards", cards))
-    reasons = [each for each in outcomes if each.status in ("no form", "not built", "WRONG")]
-    lines += ["", "| type | class | what | reason |", "| --- | --- | --- | --- |"]
-    for each in sorted(reasons, key=lambda each: (each.status, each.target.model_type)):
-        reason = each.reason.replace("|", "\\|").split("\n")[0][:160]
-        lines.append(f"| {each.target.model_type} | {each.target.model_class} | {each.status} | {reason} |")
-    return "\n".join(lines)
-
-
-def _coverage_line(task: str, mine: list[Outcome]) -> str:
-    if not mine:
-        return f"| {task} | 0 | 0 | 0 | | |"
-    built = [each for each in mine if each.status != "not built"]
-    formed = [each for each in built if each.status in ("traced", "covered")]
-    seconds = sorted(each.seconds for each in built) or [0.0]
-    share = f"{len(formed) / len(built):.1%}" if built else ""
-    return f"| {task} | {len(mine)} | {len(built)} | {len(formed)} | {share} | {seconds[len(seconds) // 2]:.2f} |"
+def tried(outcome: Outcome) -> covered.Tried:
+    """A line of the coverage record."""
+    target = outcome.target
+    card = target.example.get("card")
+    return covered.Tried(
+        model_type=target.model_type,
+        model_class=target.model_class,
+        tasks="; ".join(target.tasks) or covered.CARD,
+        config=card or ("minimal" if target.minimal else "default"),
+        status=outcome.status,
+        seconds=outcome.seconds,
+        reason=outcome.reason,
+    )
 
 
 def main() -> None:
@@ -246,8 +243,13 @@ def main() -> None:
             counts.update(each.status for each in found)
             if entries and not arguments.dry_run:
                 _write(model_type, entries, defaults.get(model_type))
-    print(coverage_table(outcomes))
-    print(f"\n{dict(counts)}")
+    record = [tried(each) for each in outcomes]
+    print(covered.tables(record))
+    print(dict(counts))
+    if not arguments.dry_run and not arguments.task:
+        whole = covered.merged(covered.load(), record)
+        covered.save(whole)
+        covered.PAGE.write_text(covered.page(whole), encoding="utf-8")
 
 
 def _write(model_type: str, entries: list[dict[str, Any]], default: str | None) -> None:

@@ -37,6 +37,8 @@ PINNED = {
 def load_script(name: str) -> ModuleType:
     """The module scripts/NAME.py, which is no package."""
     path = Path(__file__).resolve().parent.parent / "scripts" / f"{name}.py"
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # scripts import each other
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None
     assert spec.loader is not None
