@@ -39,7 +39,11 @@ def _layers(stack: str, rows: list[RowValue], symbols: Mapping[str, str]) -> Ite
     numbers = {value.row.times for value in rows}
     depth = symbols.get(rows[0].row.times, rows[0].row.times)
     # A field of the config is the depth of the whole stack; an expression may be about some of its layers.
-    if len(numbers) > 1 or not re.fullmatch(r"[\w.]+", depth) or any(value.row.name.count("*") > 1 for value in rows):
+    if (
+        len(numbers) > 1
+        or not re.fullmatch(r"[A-Za-z_][\w.]*", depth)
+        or any(value.row.name.count("*") > 1 for value in rows)
+    ):
         raise NotCovered(f"the form does not tell the layers of {stack} apart")
     for layer in range(rows[0].times):
         for value in rows:

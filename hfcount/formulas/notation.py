@@ -7,8 +7,9 @@ from collections.abc import Iterable
 
 LETTERS: dict[str, tuple[str, ...]] = {
     "V": ("vocab_size", "n_vocab", "n_words"),
-    "d": ("hidden_size", "n_embd", "d_model", "embed_dim", "emb_dim", "dim", "hidden_dim", "n_embed"),
-    "L": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_layer"),
+    "d": ("hidden_size", "n_embd", "d_model", "embed_dim", "emb_dim", "dim", "hidden_dim", "n_embed",
+          "hidden_sizes", "embed_dims"),
+    "L": ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "num_layer", "depths"),
     "h": ("num_attention_heads", "n_head", "n_heads", "num_heads"),
     "k": ("num_key_value_heads", "num_kv_heads", "n_head_kv", "multi_query_group_num"),
     "d_h": ("head_dim", "d_kv", "kv_channels", "attention_head_dim", "d_head", "dim_head"),
@@ -96,6 +97,8 @@ def _expression_symbol(atom: str, names: dict[str, str]) -> str:
     heads = re.fullmatch(r"\(([\w.]+)//([\w.]+)\)", atom)
     if heads and _field_symbol(heads.group(1))[0] == "d" and _field_symbol(heads.group(2))[0] == "h":
         return "d_h" + _field_symbol(heads.group(2))[1:]
+    if atom.isdigit():  # how many layers of a kind there are, where the config does not tell
+        return "L_x"
     kind = re.search(r"== '(\w+?)(_attention)?'", atom)
     layers = re.search(r"\b(num_hidden_layers|n_layers?|num_layers|layer_types|layers)\b", atom)
     if atom.startswith("sum(1 for") or layers:

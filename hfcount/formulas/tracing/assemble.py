@@ -12,7 +12,8 @@ from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form, Row
 from hfcount.formulas.notation import named
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.tracing.loops import Conditions, Repeated, gathered
+from hfcount.formulas.tracing.loops import gathered
+from hfcount.formulas.tracing.repeated import Conditions, Repeated
 from hfcount.formulas.tracing.trace import Traced
 from hfcount.formulas.tracing.writing import write
 

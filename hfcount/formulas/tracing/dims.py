@@ -178,9 +178,23 @@ def _resized(func: Any, args: Any, out: torch.Tensor) -> Dims | None:
         return tuple(dim * polynomial_of(times) for dim, times in zip(padded, sizes, strict=True))
     if func is torch.Tensor.expand:
         return tuple(dim if int(size) == -1 else polynomial_of(size) for dim, size in zip(padded, sizes, strict=True))
-    if any(int(size) == -1 for size in sizes):
-        return (math.prod(known, start=Polynomial.constant(1)),) if len(sizes) == 1 else None
-    return tuple(polynomial_of(size) for size in sizes)
+    rest = [place for place, size in enumerate(sizes) if int(size) == -1]
+    dims = [polynomial_of(size) for size in sizes]
+    for place in rest:
+        left = _left_over(known, source.shape, out.shape[place]) if len(sizes) > 1 else math.prod(known, start=_ONE)
+        if left is None:
+            return None
+        dims[place] = left
+    return tuple(dims)
+
+
+_ONE = Polynomial.constant(1)
+
+
+def _left_over(known: Dims, shape: Any, size: int) -> Polynomial | None:
+    """What a -1 stands for in a view: the one dim of the tensor that has this size, else None."""
+    fitting = {repr(dim): dim for dim, each in zip(known, shape, strict=True) if each == size}
+    return next(iter(fitting.values())) if len(fitting) == 1 else None
 
 
 def _kept(args: Any, out: torch.Tensor) -> Dims | None:

@@ -11,55 +11,17 @@ import dataclasses
 import re
 from collections.abc import Callable, Sequence
 
-from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.tracing.numbers import polynomial_of
-from hfcount.formulas.tracing.recorder import Loop, index_pattern, negated, stale_index
-from hfcount.formulas.tracing.trace import Dims, TracedTensor
-from hfcount.formulas.tracing.writing import write
-
-ONE = Polynomial.constant(1)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Repeated:
-    """Parameters of one shape and place: `times` of them, named with `*` for what varies."""
-
-    name: str
-    aliases: tuple[str, ...]
-    dims: Dims
-    times: Polynomial
-    module_class: str
-    component: str
-    experts: Polynomial
-    chosen: Polynomial
-    persistent: bool
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        return (self.name, self.aliases, self.dims, self.times, self.component, self.experts, self.chosen)
-
-    @property
-    def texts(self) -> str:
-        """All symbols that the row's sizes have, for a search."""
-        polys = (*self.dims, self.times, self.experts, self.chosen)
-        return " ".join(symbol for poly in polys for symbol in sorted(poly.symbols))
-
-
-@dataclasses.dataclass
-class Conditions:
-    """The conditions that gathering adds, in order."""
-
-    guards: dict[str, None] = dataclasses.field(default_factory=dict)
-
-    def add(self, text: str) -> None:
-        self.guards.setdefault(text)
+from hfcount.formulas.tracing.counts import as_it_was, counted
+from hfcount.formulas.tracing.recorder import Loop, stale_index
+from hfcount.formulas.tracing.repeated import ONE, Conditions, Repeated, at_index, conditions_of, stays
+from hfcount.formulas.tracing.trace import TracedTensor
 
 
 def gathered(tensors: Sequence[TracedTensor], conditions: Conditions) -> list[Repeated]:
     """`tensors` as rows, each loop one product where its iterations allow; `conditions` gets what that rests on."""
     rows = [(tensor, _row(tensor)) for tensor in tensors]
-    return _merged(_gather(rows, 0, conditions))
+    return _numbered_together(_merged(_gather(rows, 0, conditions)))
 
 
 def _row(tensor: TracedTensor) -> Repeated:
@@ -107,7 +69,7 @@ def _collapse(loop: Loop, rows: list[Tagged], depth: int, conditions: Conditions
     if len(loop.paths) < loop.times:
         loop.paths += [[] for _ in range(loop.times - len(loop.paths))]
     best: tuple[list[list[Repeated]], Conditions] | None = None
-    for naming in _NAMINGS:
+    for naming in (*_by_place(rows, depth), *_NAMINGS):
         tried = Conditions()
         iterations = _iterations(loop, rows, depth, naming, tried)
         if best is None or len(_kinds(iterations)[1]) < len(_kinds(best[0])[1]):
@@ -122,11 +84,13 @@ def _collapse(loop: Loop, rows: list[Tagged], depth: int, conditions: Conditions
     )
     if not depends:
         own = Conditions()
-        counted = _counted(loop, kind_of, kinds, own)
-        if counted is not None:
-            for text in (*inner.guards, *own.guards):
-                conditions.add(text)
-            return counted
+        found = counted(loop, kind_of, kinds, own)
+        if found is None:
+            own = Conditions()
+            found = as_it_was(loop, kind_of, kinds, own)
+        for text in (*inner.guards, *own.guards):
+            conditions.add(text)
+        return found
     return _written_out(loop, rows, depth, conditions)
 
 
@@ -161,6 +125,22 @@ def _whole_part(offset: int) -> Naming:
         return ".".join(parts)
 
     return naming
+
+
+def _by_place(rows: list[Tagged], depth: int) -> list[Naming]:
+    """Star the part, the deepest one, that is the iteration's number in every row of the loop; none where none is."""
+    named = [(row.name.split("."), str(tensor.loops[depth][1])) for tensor, row in rows]
+    places = range(min(len(parts) for parts, _ in named))
+    fitting = [place for place in places if all(parts[place] == number for parts, number in named)]
+
+    def naming(name: str, number: int, value: int) -> str:
+        parts = name.split(".")
+        if fitting[-1] < len(parts) and parts[fitting[-1]] == str(number):
+            parts[fitting[-1]] = "*"
+            return ".".join(parts)
+        return _whole_part(0)(name, number, value)
+
+    return [naming] if fitting else []
 
 
 def _any_token(offset: int) -> Naming:
@@ -200,166 +180,17 @@ def _kinds(iterations: list[list[Repeated]]) -> tuple[list[int], list[list[Repea
     return kind_of, kinds
 
 
-Path = tuple[tuple[str, bool], ...]
-
-
-def _counted(
-    loop: Loop, kind_of: list[int], kinds: list[list[Repeated]], conditions: Conditions
-) -> list[Repeated] | None:
-    """The rows of all kinds, each as often as the kinds that have it; None where the conditions do not tell."""
-    length = polynomial_of(loop.length)
-    if not length.symbols:
-        return None if len(kinds) > 1 else [dataclasses.replace(row, times=length * row.times) for row in kinds[0]]
-    paths: dict[Path, int] = {}
-    for path, kind in zip(loop.paths, kind_of, strict=True):
-        key = tuple(dict.fromkeys(path))
-        if paths.setdefault(key, kind) != kind:
-            return None
-    ways = _decided(paths, (), loop, conditions)
-    if ways is None:
-        return None
-    counts: dict[frozenset[int], Polynomial] = {}
-    rows: dict[tuple[object, ...], Repeated] = {}
-    members: dict[tuple[object, ...], set[int]] = {}
-    for number, its_rows in enumerate(kinds):
-        for row in its_rows:
-            rows.setdefault(row.key, row)
-            members.setdefault(row.key, set()).add(number)
-    for having in sorted(map(frozenset, members.values()), key=lambda each: sum(map(kind_of.count, each))):
-        if having not in counts:
-            rest = frozenset(range(len(kinds))) - having
-            known = counts.get(rest)
-            counts[having] = (
-                length - known if known is not None else _count(loop, length, having, paths, ways, conditions)
-            )
-    return [dataclasses.replace(row, times=counts[frozenset(members[key])] * row.times) for key, row in rows.items()]
-
-
-def _decided(
-    paths: dict[Path, int], prefix: Path, loop: Loop, conditions: Conditions
-) -> list[tuple[Path, int]] | None:
-    """The ways to each kind, conditions that make no difference left out; None where the paths contradict.
-
-    Where only one outcome of a condition was seen, that it comes out so becomes a condition of the form.
-    """
-    if len(set(paths.values())) == 1 and all(not path for path in paths):
-        return [(prefix, next(iter(paths.values())))]
-    heads = {path[0][0] for path in paths if path}
-    if len(heads) != 1 or any(not path for path in paths):
-        return None
-    (head,) = heads
-    branches: dict[bool, list[tuple[Path, int]]] = {}
-    for outcome in (True, False):
-        inside = {path[1:]: kind for path, kind in paths.items() if path[0][1] is outcome}
-        if inside:
-            found = _decided(inside, (*prefix, (head, outcome)), loop, conditions)
-            if found is None:
-                return None
-            branches[outcome] = found
-    if len(branches) == 1:
-        ((outcome, found),) = branches.items()
-        text = _always(head if outcome else negated(head), prefix, loop)
-        if text is not None:
-            conditions.add(text)
-        return [(tuple(each for each in path if each[0] != head), kind) for path, kind in found]
-    kinds = {kind for found in branches.values() for _, kind in found}
-    if len(kinds) == 1:
-        return [(prefix, kinds.pop())]
-    return branches[True] + branches[False]
-
-
-def _always(text: str, prefix: Path, loop: Loop) -> str | None:
-    """That the condition `text` holds at every index that `prefix` leaves; None where that is so by itself."""
-    known = [re.fullmatch(rf"{loop.index} == (\d+)", each) for each, outcome in prefix if outcome]
-    at = next((int(found.group(1)) for found in known if found), None)
-    if at is not None:
-        text = at_index(text, loop.index, at)
-        return text if field_paths(text) else None
-    where = "".join(f" if {each if outcome else negated(each)}" for each, outcome in prefix)
-    return f"all({text} for {loop.index} in {loop.over}{where})"
-
-
-def _count(
-    loop: Loop,
-    length: Polynomial,
-    having: frozenset[int],
-    paths: dict[Path, int],
-    ways: list[tuple[Path, int]],
-    conditions: Conditions,
-) -> Polynomial:
-    """How many iterations are of one of the kinds `having`: written shortly where that can be, else counted."""
-    if all(kind in having for kind in paths.values()):
-        return length
-    alternatives = _single(paths, having) or [path for path, kind in ways if kind in having]
-    if len(alternatives) == 1 and len(alternatives[0]) == 1 and loop.first == 0 and loop.step == 1:
-        text, outcome = alternatives[0][0]
-        known = _short(text if outcome else negated(text), loop.index, write(length), conditions)
-        if known is not None:
-            return known
-    written = [" and ".join(each if outcome else negated(each) for each, outcome in way) for way in alternatives]
-    condition = written[0] if len(written) == 1 else " or ".join(f"({each})" for each in written)
-    return Polynomial.symbol(f"sum(1 for {loop.index} in {loop.over} if {condition})")
-
-
-def _single(paths: dict[Path, int], having: frozenset[int]) -> list[Path] | None:
-    """The one condition that alone tells, on every way that was gone, whether an iteration is of these kinds."""
-    shared = set.intersection(*({text for text, _ in path} for path in paths))
-    for text in sorted(shared, key=len):
-        for outcome in (True, False):
-            if all((dict(path)[text] is outcome) == (kind in having) for path, kind in paths.items()):
-                return [((text, outcome),)]
-    return None
-
-
-_ATOM = r"(\w[\w.]*)"
-
-
-def _short(condition: str, index: str, size: str, conditions: Conditions) -> Polynomial | None:
-    """A short expression for how many of `size` indices satisfy the condition.
-
-    i < a: a, where a is at most L. i >= a: L - a. (i + 1) % p == 0: L//p, and the rest of them for !=. i % p == 0 as
-    well, rounded up.
-    """
-    one = re.fullmatch(rf"{index} == (\d+)", condition)
-    if one:
-        conditions.add(f"{size} > {one.group(1)}")
-        return ONE
-    below = re.fullmatch(rf"{index} < {_ATOM}", condition)
-    above = re.fullmatch(rf"{index} >= {_ATOM}", condition)
-    every = re.fullmatch(rf"\(\({index} \+ 1\) % {_ATOM}\) (==|!=) 0", condition)
-    zeroth = re.fullmatch(rf"\({index} % {_ATOM}\) (==|!=) 0", condition)
-    whole = Polynomial.symbol(size) if re.fullmatch(_ATOM, size) else None
-    if whole is None:
-        return None
-    if below or above:
-        most = (below or above).group(1)  # type: ignore[union-attr]
-        conditions.add(f"{size} >= {most}" if most.isdigit() else f"0 <= {most} <= {size}")
-        first = Polynomial.constant(int(most)) if most.isdigit() else Polynomial.symbol(most)
-        return first if below else whole - first
-    found = every or zeroth
-    if found:
-        step = found.group(1)
-        text = f"({size}//{step})" if every else f"(({size} + {step} - 1)//{step})"
-        count = Polynomial.symbol(text)
-        return count if found.group(2) == "==" else whole - count
-    return None
-
-
 def _written_out(loop: Loop, rows: list[Tagged], depth: int, conditions: Conditions) -> list[Repeated]:
     """Every iteration for itself, the index replaced by its number; the loop's length becomes a condition."""
-    length = polynomial_of(loop.length)
-    if length.symbols:
-        conditions.add(f"{write(length)} == {loop.times}")
+    stays(loop, conditions)
     result = []
     for number in range(loop.times):
         value = loop.first + loop.step * number
         inside = [each for each in rows if each[0].loops[depth][1] == number]
         own = Conditions()
         gathered_rows = _gather(inside, depth + 1, own)
-        for text, outcome in dict.fromkeys(loop.paths[number]):
-            own.add(text if outcome else negated(text))
-        for text in own.guards:
-            conditions.add(at_index(text, loop.index, value))
+        for text in (*(at_index(each, loop.index, value) for each in own.guards), *conditions_of(loop, number)):
+            conditions.add(text)
         result += [_row_at(row, loop.index, value) for row in gathered_rows]
     return result
 
@@ -399,16 +230,6 @@ def _constants_folded(poly: Polynomial) -> Polynomial:
     return result
 
 
-def at_index(text: str, index: str, value: int) -> str:
-    """The expression with the loop's index at `value`; what stands in brackets is worked out.
-
-    >>> at_index("dims[i - 1] + dims[i]", "i", 3)
-    'dims[2] + dims[3]'
-    """
-    put = index_pattern(index).sub(str(value), text)
-    return re.sub(r"\[([\d\s()+*/%-]+)\]", lambda found: f"[{int(eval(found.group(1)))}]", put)
-
-
 def _merged(rows: list[Repeated]) -> list[Repeated]:
     """Rows of the same name and shape as one, their numbers added: kinds of layers that share a part."""
     found: dict[tuple[object, ...], Repeated] = {}
@@ -417,3 +238,33 @@ def _merged(rows: list[Repeated]) -> list[Repeated]:
         known = found.get(key)
         found[key] = row if known is None else dataclasses.replace(known, times=known.times + row.times)
     return list(found.values())
+
+
+_FEW = 3
+
+
+def _numbered_together(rows: list[Repeated]) -> list[Repeated]:
+    """More than a few rows, each there once, that differ in the numbers in their names alone, as one.
+
+    They come from loops over what the trace could not follow, an `enumerate` of a plain list.
+    """
+    alike: dict[tuple[object, ...], list[Repeated]] = {}
+    for row in rows:
+        name = _starred(row.name)
+        key = (name, tuple(map(_starred, row.aliases)), row.dims, row.component, row.experts, row.chosen)
+        alike.setdefault(key if row.times == ONE and name != row.name else (id(row),), []).append(row)
+    group_of = {id(row): group for group in alike.values() for row in group}
+    result = []
+    for row in rows:
+        its = group_of[id(row)]
+        if len(its) <= _FEW:
+            result.append(row)
+        elif its[0] is row:
+            name, aliases = _starred(row.name), tuple(map(_starred, row.aliases))
+            times = Polynomial.symbol(str(len(its)))
+            result.append(dataclasses.replace(row, name=name, aliases=aliases, times=times))
+    return result
+
+
+def _starred(name: str) -> str:
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))

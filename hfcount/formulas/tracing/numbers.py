@@ -379,6 +379,8 @@ def quotient(left: Any, right: Any) -> Any:
 
 def _divided(left: Polynomial, right: Polynomial) -> Polynomial | None:
     """The polynomial left / right where right is one term that divides every term of left; None otherwise."""
+    if left == right:
+        return Polynomial.constant(1)
     if len(right.terms) != 1:
         return None
     ((monomial, factor),) = right.terms.items()

@@ -74,7 +74,7 @@ class SymbolicList(list):  # type: ignore[type-arg]
         return reversed([self.element(place, str(place)) for place in range(len(self))])
 
     def __contains__(self, value: object) -> bool:
-        found = any(list.__getitem__(self, place) == value for place in range(list.__len__(self)))
+        found = plain(value) in [plain(each) for each in list.__iter__(self)]
         shown = text_of(value, parenthesised=False) if isinstance(value, SymbolicInt) else repr(value)
         note(f"{shown} in {self.text}", found)
         return found
@@ -128,7 +128,7 @@ class DerivedList(SymbolicList):
         return TracedLoop.over_list(self)
 
     def __contains__(self, value: object) -> bool:
-        return any(list.__getitem__(self, place) == value for place in range(list.__len__(self)))
+        return plain(value) in [plain(each) for each in list.__iter__(self)]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, (list, tuple)) and list(list.__iter__(self)) == list(other)

@@ -17,7 +17,7 @@ from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.dims import dims_after
 from hfcount.formulas.tracing.numbers import SymbolicFloat, SymbolicInt
 from hfcount.formulas.tracing.recorder import Recorder, is_ignored
-from hfcount.formulas.tracing.sequences import TracedRange, distinct
+from hfcount.formulas.tracing.sequences import SymbolicList, TracedRange, distinct
 
 _MODEL_CODE = ("transformers.models.", "hfcount.minigpt.")
 
@@ -142,16 +142,36 @@ class _TracedSet(metaclass=_TracedSetMeta):
     """What `set` means in model code while a trace runs: which values a list has is a condition."""
 
 
+class _TracedListMeta(type):
+    def __instancecheck__(cls, value: object) -> bool:
+        return isinstance(value, builtins.list)
+
+    def __subclasscheck__(cls, other: type) -> bool:
+        return issubclass(other, builtins.list)
+
+    def __getitem__(cls, item: Any) -> Any:
+        return builtins.list[item]
+
+    def __call__(cls, *args: Any) -> Any:
+        if len(args) == 1 and isinstance(args[0], TracedRange):
+            return SymbolicList(args[0].plain, f"range({args[0].written})")
+        return builtins.list(*args)
+
+
+class _TracedList(metaclass=_TracedListMeta):
+    """What `list` means in model code while a trace runs: one made of a range remembers the range."""
+
+
 @contextlib.contextmanager
 def traced_builtins() -> Iterator[None]:
-    """A context in which `int`, `range` and `set` in the modules of models and configs keep what numbers remember."""
+    """A context in which these built-ins keep what numbers remember, in the modules of models and configs."""
     prefixes = (*_MODEL_CODE, "transformers.modeling_layers", "transformers.modeling_rope_utils", "timm.")
     homes = [
         vars(module)
         for name, module in list(sys.modules.items())
         if module is not None and name.startswith(prefixes) and isinstance(module, ModuleType)
     ]
-    names = {"int": _TracedInt, "range": _TracedRange, "set": _TracedSet}
+    names = {"int": _TracedInt, "range": _TracedRange, "set": _TracedSet, "list": _TracedList}
     changed = [home for home in homes if not names.keys() & home.keys()]
     for home in changed:
         home.update(names)
