@@ -25,9 +25,9 @@ from hfcount.errors import (
 )
 
 if TYPE_CHECKING:
-    from hfcount.api import Count, compare, count, explain
+    from hfcount.api import Count, compare, count, explain, formula
 
-_FROM_API = ("Count", "compare", "count", "explain")
+_FROM_API = ("Count", "compare", "count", "explain", "formula")
 
 __all__ = [
     "BadInput",
@@ -44,6 +44,7 @@ __all__ = [
     "compare",
     "count",
     "explain",
+    "formula",
 ]
 
 

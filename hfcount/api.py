@@ -13,9 +13,10 @@ from hfcount.sources import Source, resolve
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
+    from hfcount.formulas.answer import FormulaAnswer
     from hfcount.lora import LoraOptions
 
-__all__ = ["PACKAGES", "Component", "Count", "compare", "components", "count", "explain", "versions"]
+__all__ = ["PACKAGES", "Component", "Count", "compare", "components", "count", "explain", "formula", "versions"]
 
 
 def count(
@@ -134,6 +135,83 @@ def explain(model: str, figure: str, **how: Any) -> tuple[Count, Explanation]:
     counted = count(model, **how)
     subject = Subject(parts=counted.parts, sizes=counted.sizes, config=counted.config, model=counted.model)
     return counted, search(figure, counted.conventions, subject)
+
+
+def formula(
+    model: str,
+    *,
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    class_name: str | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+    timeout: float | None = None,
+    trust_remote_code: bool = False,
+    fast: bool = False,
+    check: int = 0,
+) -> FormulaAnswer:
+    """The closed form of `model`'s parameter count in the fields of its config.json, verified, and the count.
+
+    The options are as in `count`; besides, a model type ("llama") stands for its default config. A form comes from
+    the catalogue, from this machine's cache, or is traced and proven now; whichever it is, it is held against the real
+    class at the model's own config, unless `fast` asks for the catalogue's word alone. `check` draws that many more
+    random configs that meet the form's conditions and holds it against each. Raises BadInput or SourceError.
+
+    >>> formula("gpt2").text
+    'V*d + T*d + L*(12*d**2 + 13*d) + 2*d'
+    """
+    if check < 0 or (check and fast):
+        raise BadInput(f"--check {check}: give a positive number, without --fast, since checking builds the models")
+    source = resolve(model, revision=revision, offline=offline, timeout=timeout, types=True)
+    asked, detour = _as_settings(settings), None
+    if fast:
+        from hfcount.fast import NotCovered
+
+        try:
+            return _formula_alone(source, asked, class_name)
+        except NotCovered as reason:
+            detour = f"not from the catalogue: {reason}; the model itself was built"
+    from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formulas.answering import answered
+
+    found = answered(
+        source, asked, class_name=class_name, trust_remote_code=trust_remote_code, seconds=timeout, check=check
+    )
+    return FormulaAnswer(
+        model=source.model,
+        model_class=found.model_class,
+        model_type=found.model_type,
+        source=source,
+        value=found.total,
+        form=found.form,
+        raw=found.raw,
+        reason=found.reason,
+        drawn=found.drawn,
+        detour=detour,
+        notes=(*(f"a variant: {setting}" for setting in asked), *found.notes),
+    )
+
+
+def _formula_alone(source: Source, settings: Sequence[str], class_name: str | None) -> FormulaAnswer:
+    """The catalogue's form and its value; NotCovered where it has none."""
+    from hfcount.fast import NotCovered, covering_form
+    from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formulas.verified import closed_form_of
+
+    form, raw = covering_form(source, settings, class_name=class_name)
+    try:
+        value = closed_form_of(form, raw).value
+    except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
+        raise NotCovered(f"the form cannot be worked out ({error})") from error
+    return FormulaAnswer(
+        model=source.model,
+        model_class=form.model_class,
+        model_type=form.model_type,
+        source=source,
+        value=value,
+        form=form,
+        raw=raw,
+        notes=(*(f"a variant: {setting}" for setting in settings), *source.notes, "no model was built"),
+    )
 
 
 def compare(models: Sequence[str], **how: Any) -> tuple[Count, ...]:

@@ -29,7 +29,7 @@ def emit(renderings: Mapping[Format, Callable[[], Any]], format: Format, output:
     if format is Format.json:
         text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
     elif format is Format.table:
-        text = _table_text(body, to_screen=output is None)
+        text = table_text(body, to_screen=output is None)
     else:
         text = body
     if output is None:
@@ -53,7 +53,8 @@ def print_text(text: str) -> None:
         sys.stdout.buffer.write(text.encode("utf-8"))
 
 
-def _table_text(body: Any, *, to_screen: bool) -> str:
+def table_text(body: Any, *, to_screen: bool) -> str:
+    """A rich renderable as text: as wide and as colourful as the terminal, if it goes to one."""
     from rich.console import Console
 
     from hfcount.report.terminal import to_text

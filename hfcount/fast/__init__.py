@@ -4,7 +4,7 @@ Sound or silent: where anything about a config is not what the forms are verifie
 class itself is built and counted instead.
 """
 
-from hfcount.fast.count import fast_count
+from hfcount.fast.count import covering_form, fast_count
 from hfcount.fast.reasons import NotCovered
 
-__all__ = ["NotCovered", "fast_count"]
+__all__ = ["NotCovered", "covering_form", "fast_count"]

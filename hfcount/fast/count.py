@@ -36,9 +36,9 @@ def fast_count(
     `detailed`: with a row for each parameter instead of one for each kind. Raises NotCovered where the catalogue does
     not answer, and BadInput for sizes that no model has.
     """
-    raw = plain_fields(source.config, source.model)
-    lay_over(raw, settings, _forms(raw), source.model)
-    form = _form_for(raw, class_name)
+    form, raw = covering_form(source, settings, class_name=class_name)
+    if not is_completed(form):
+        raise NotCovered(f"fields of {form.model_class} are worked out in ways that its form does not tell")
     rows, buffers, tied_head = _numbers(form, raw)
     parts = kinds(rows)
     sizes = totals(parts, buffers, tied_head=tied_head)
@@ -64,6 +64,18 @@ def fast_count(
     )
 
 
+def covering_form(
+    source: Source, settings: Sequence[str] = (), *, class_name: str | None = None
+) -> tuple[Form, dict[str, Any]]:
+    """(the catalogued form that holds for `source`, its config.json with `settings` laid over it).
+
+    Raises NotCovered, with the condition that fails, where none does.
+    """
+    raw = plain_fields(source.config, source.model)
+    lay_over(raw, settings, _forms(raw), source.model)
+    return _form_for(raw, class_name), raw
+
+
 def _forms(raw: Mapping[str, Any]) -> Iterator[Form]:
     model_type = raw.get("model_type")
     return catalogue.forms(model_type) if isinstance(model_type, str) else iter(())
@@ -73,8 +85,6 @@ def _form_for(raw: Mapping[str, Any], class_name: str | None) -> Form:
     """The form that holds for `raw`; NotCovered, with the condition that fails, where none does."""
     form = catalogue.find(raw, class_name)
     if form is not None:
-        if not is_completed(form):
-            raise NotCovered(f"fields of {form.model_class} are worked out in ways that its form does not tell")
         check_fields(form, raw)
         return form
     named = (class_name,) if class_name else architectures(raw)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from hfcount.components import COMPONENTS
 from hfcount.formulas import catalogue
 from hfcount.formulas.closed_form import ClosedForm, ComponentForm
 from hfcount.formulas.form import Form, component_polynomials
@@ -34,8 +35,8 @@ def closed_form_of(form: Form, raw: Mapping[str, Any]) -> ClosedForm:
     values = form.values(raw)
     polynomials = component_polynomials(form)
     components = tuple(
-        ComponentForm(component, to_text(polynomial), polynomial.evaluate(values))
-        for component, polynomial in polynomials.items()
+        ComponentForm(component, to_text(polynomials[component]), polynomials[component].evaluate(values))
+        for component in sorted(polynomials, key=COMPONENTS.index)
     )
     whole = sum(polynomials.values(), Polynomial.constant(0))
     return ClosedForm(

@@ -16,13 +16,14 @@ from hfcount.result import Count
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
+    from hfcount.formulas.answer import FormulaAnswer
 
 GOOD, BAD, DIM = "green", "red", "dim"
 
 
 def count_report(result: Count, *, by: str = "component") -> RenderableType:
     """The main job's report: where the parameters are, why that is the number, who counts otherwise, LoRA."""
-    parts: list[RenderableType] = [_heading(result), _parts_table(result, by), _verdict(result)]
+    parts: list[RenderableType] = [heading(result), _parts_table(result, by), _verdict(result)]
     parts += [_section("Conventions", _conventions_table(result))]
     if result.lora:
         parts += [_section("LoRA", _lora_table(result))]
@@ -31,8 +32,9 @@ def count_report(result: Count, *, by: str = "component") -> RenderableType:
     return Group(*parts)
 
 
-def _heading(result: Count) -> Text:
-    source = {"card": "bundled card", "folder": "local folder", "hub": "Hugging Face Hub"}
+def heading(result: Count | FormulaAnswer) -> Text:
+    """The first line: the model, the class, where the config was read."""
+    source = {"card": "bundled card", "folder": "local folder", "hub": "Hugging Face Hub", "type": "default config"}
     where = source.get(result.source.kind, result.source.kind)
     at = f" @ {result.source.revision[:12]}" if result.source.revision else ""
     return Text.assemble((result.model, "bold"), f" · {result.model_class} · {where}{at}\n")
@@ -42,7 +44,7 @@ def _section(title: str, body: RenderableType) -> RenderableType:
     return Group(Text(f"\n{title}", style="bold"), body)
 
 
-def _plain_table(*columns: tuple[str, str]) -> Table:
+def plain_table(*columns: tuple[str, str]) -> Table:
     """A table without frame; `columns` are (heading, "left" | "right"), and figures never wrap."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_footer=False)
     for heading, justify in columns:
@@ -55,7 +57,7 @@ def _plain_table(*columns: tuple[str, str]) -> Table:
 def _parts_table(result: Count, by: str) -> Table:
     form = result.form
     if by == "component":
-        table = _plain_table(
+        table = plain_table(
             ("Component", "left"), ("Parameters", "right"), ("Share", "right"), ("Closed form", "left")
         )
         for each in result.components:
@@ -65,7 +67,7 @@ def _parts_table(result: Count, by: str) -> Table:
         total = pretty(form.text) if form is not None else ""
         table.add_row("total", exact(result.sizes.total), short(result.sizes.total), total, style="bold")
         return table
-    table = _plain_table((by.capitalize(), "left"), ("Parameters", "right"), ("Share", "right"))
+    table = plain_table((by.capitalize(), "left"), ("Parameters", "right"), ("Share", "right"))
     for row in breakdown(result.parts, by):
         table.add_row(row.name, exact(row.parameters), share(row.share))
     table.add_section()
@@ -93,7 +95,7 @@ def _verdict(result: Count) -> RenderableType:
 
 
 def _conventions_table(result: Count) -> Table:
-    table = _plain_table(
+    table = plain_table(
         ("Counted", "left"), ("Parameters", "right"), ("", "right"), ("Published", "left"), ("How", "left")
     )
     for each in result.conventions:
@@ -104,7 +106,7 @@ def _conventions_table(result: Count) -> Table:
 
 
 def _lora_table(result: Count) -> Table:
-    table = _plain_table(
+    table = plain_table(
         ("r", "right"),
         ("Targets", "left"),
         ("Trainable", "right"),
@@ -152,7 +154,7 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
 
 
 def _found_table(found: Any, mark: str, style: str) -> Table:
-    table = _plain_table(
+    table = plain_table(
         ("", "left"), ("Counted", "left"), ("Parameters", "right"), ("Difference", "right"), ("How", "left")
     )
     for each in found:
@@ -170,7 +172,7 @@ def _found_table(found: Any, mark: str, style: str) -> Table:
 
 def comparison_report(results: tuple[Count, ...]) -> RenderableType:
     """Models side by side: a column each, a row per component with count and share, totals below."""
-    table = _plain_table(("", "left"), *((each.model.rsplit("/", 1)[-1], "right") for each in results))
+    table = plain_table(("", "left"), *((each.model.rsplit("/", 1)[-1], "right") for each in results))
     names = list(dict.fromkeys(part.component for each in results for part in each.components))
     for name in names:
         cells = []

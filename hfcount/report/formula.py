@@ -1,0 +1,134 @@
+"""How a closed form is shown: on a terminal, and as the JSON that programs read."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from hfcount.formulas import pretty
+from hfcount.formulas.answer import FormulaAnswer
+from hfcount.formulas.closed_form import ClosedForm
+from hfcount.report.document import SCHEMA
+from hfcount.report.terminal import BAD, DIM, GOOD, heading, plain_table
+from hfcount.report.units import exact, label
+
+_ORIGINS = {
+    "catalogue": "from the catalogue",
+    "cache": "from this machine's cache of forms",
+    "traced": "traced now from the class's own constructor",
+}
+
+
+def formula_report(answer: FormulaAnswer) -> RenderableType:
+    """The total, the components, what the symbols stand for, the conditions, and what stands behind the form."""
+    parts: list[RenderableType] = [heading(answer)]
+    if answer.closed_form is None:
+        parts.append(Text(f"{exact(answer.value)} parameters, counted; no closed form could be verified"))
+        parts.append(Text(f"  {answer.reason}", style=DIM))
+    else:
+        parts += [_equation(answer.closed_form), _components(answer.closed_form), _symbols(answer)]
+        parts += [_conditions(answer.guards), *_proof(answer)]
+    parts += [Text(f"  note: {note}", style=DIM) for note in (*answer.notes, *filter(None, [answer.detour]))]
+    return Group(*parts)
+
+
+def _equation(form: ClosedForm) -> Text:
+    return Text.assemble((pretty(form.text), "bold"), f"\n= {exact(form.value)}\n")
+
+
+def _components(form: ClosedForm) -> Table:
+    table = plain_table(("Component", "left"), ("Parameters", "right"), ("Closed form", "left"))
+    for each in form.components:
+        table.add_row(label(each.component), exact(each.value), pretty(each.text))
+    return table
+
+
+def _symbols(answer: FormulaAnswer) -> RenderableType:
+    """The symbols in the order in which the total's text uses them."""
+    assert answer.form is not None
+    assert answer.closed_form is not None
+    values, form = answer.form.values(answer.raw), answer.closed_form
+    used = dict.fromkeys(re.findall(r"[A-Za-z]\w*", form.text))
+    table = plain_table(("", "left"), ("Stands for", "left"), ("Here", "right"))
+    for symbol in used:
+        if symbol in form.symbols:
+            table.add_row(symbol, form.symbols[symbol], exact(values[symbol]))
+    return Group(Text("\nSymbols", style="bold"), table)
+
+
+def _conditions(guards: tuple[str, ...]) -> RenderableType:
+    if not guards:
+        return Text("\nIt holds for every config of this class.")
+    lines = [Text(f"  {condition(each)}") for each in guards]
+    return Group(Text("\nHolds where", style="bold"), *lines)
+
+
+_ABSENT = re.compile(r"([\w.]+) is ABSENT")
+_ACTIVATION = re.compile(r"([\w.]+) in ACTIVATIONS")
+_FALSE = re.compile(r"not \(([\w.\[\]]+)\)")
+_TRUE = re.compile(r"[\w.\[\]]+")
+
+
+def condition(text: str) -> str:
+    """A condition as a person says it.
+
+    >>> condition("not (attention_bias)"), condition("n_inner is None"), condition("d % h == 0")
+    ('attention_bias is false', 'n_inner is null', 'd % h == 0')
+    """
+    if match := _ABSENT.fullmatch(text):
+        return f"{match[1]} is not given"
+    if match := _ACTIVATION.fullmatch(text):
+        return f"{match[1]} is an activation without parameters of its own"
+    if match := _FALSE.fullmatch(text):
+        return f"{match[1]} is false"
+    if _TRUE.fullmatch(text):
+        return f"{text} is true"
+    return re.sub(r"\bis None\b", "is null", text)
+
+
+def _proof(answer: FormulaAnswer) -> list[RenderableType]:
+    """What the form was held against."""
+    assert answer.form is not None
+    version = answer.form.versions.get("transformers", "of unknown version")
+    origin = _ORIGINS[answer.form.origin]
+    lines: list[RenderableType] = [
+        Text(f"\n✓ verified on {answer.form.verified:,} random configs, transformers {version}; {origin}", GOOD)
+    ]
+    drawn = answer.drawn
+    if drawn is not None and drawn.failed is None:
+        lines.append(Text(f"✓ {drawn.agreed:,} more drawn now: all agree", GOOD))
+    elif drawn is not None:
+        lines.append(Text(f"✗ after {drawn.agreed:,} that agreed, a drawn config does not: {drawn.failed}", BAD))
+    return lines
+
+
+def formula_document(answer: FormulaAnswer) -> dict[str, Any]:
+    """The JSON of `hfcount formula MODEL`, as INTERFACE fixes it; what needs a form is null or empty without one."""
+    form = answer.closed_form
+    return {
+        "schema": SCHEMA,
+        "model": answer.model,
+        "model_type": answer.model_type,
+        "model_class": answer.model_class,
+        "value": answer.value,
+        "text": answer.text,
+        "latex": answer.latex,
+        "python": answer.python,
+        "components": [
+            {"component": each.component, "text": each.text, "value": each.value}
+            for each in (form.components if form is not None else ())
+        ],
+        "symbols": dict(form.symbols) if form is not None else {},
+        "guards": list(answer.guards),
+        "verified": answer.form.verified if answer.form is not None else 0,
+        "origin": answer.origin,
+        "reason": answer.reason or None,
+        "check": dataclasses.asdict(answer.drawn) if answer.drawn is not None else None,
+        "versions": dict(answer.form.versions) if answer.form is not None else {},
+        "notes": [*answer.notes, *filter(None, [answer.detour])],
+    }
