@@ -180,12 +180,33 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
 
 
 def _with_lora(form: Any, subject: Any) -> Any:
-    """The form with what PEFT attaches to it."""
-    try:
-        from hfcount.lora.recorded import recorded_targets
-    except ImportError:
-        return form
-    return dataclasses.replace(form, lora=recorded_targets(subject.model, form, subject.raw))
+    """The form with what PEFT attaches to its class."""
+    from hfcount.lora.recorded import recorded_targets
+
+    return dataclasses.replace(form, lora=recorded_targets(form, subject))
+
+
+def lora_anew(path: Path) -> str:
+    """Record anew what PEFT attaches to the forms in a file; a line on what is known."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    from transformers import CONFIG_MAPPING
+
+    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
+    from hfcount.classes import model_class_named
+    from hfcount.formulas import catalogue
+    from hfcount.formulas.config_fields import example_of
+    from hfcount.formulas.tracing.search import Subject
+
+    forms, sets = [], 0
+    for form in catalogue.read(path):
+        model_class = model_class_named(form.model_class)
+        assert model_class is not None
+        subject = Subject(raw=example_of(form), config_class=CONFIG_MAPPING[form.model_type], model_class=model_class)
+        forms.append(_with_lora(form, subject))
+        sets += len(forms[-1].lora.get("sets", ()))
+    catalogue.write_forms(path, forms, default=catalogue.default_class(path.stem))
+    return f"{path.stem:28s} {len(forms)} forms, {sets} of {4 * len(forms)} sets of targets known"
 
 
 def default_classes() -> dict[str, str]:
@@ -225,7 +246,16 @@ def main() -> None:
     parser.add_argument("--task", choices=sorted((*TASKS, REST)), help="only the pairs of one task")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no file")
+    parser.add_argument("--lora", action="store_true", help="only record anew what PEFT attaches; trace nothing")
     arguments = parser.parse_args()
+    if arguments.lora:
+        from hfcount.formulas.catalogue import PACKAGED
+
+        names = arguments.types.split(",") if arguments.types else [path.stem for path in PACKAGED.glob("*.json")]
+        with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
+            for line in pool.imap_unordered(lora_anew, [PACKAGED / f"{name}.json" for name in sorted(names)]):
+                print(line, flush=True)
+        return
     groups = targets()
     if arguments.types:
         groups = {each: groups[each] for each in arguments.types.split(",")}

@@ -35,8 +35,8 @@ def find(raw: Mapping[str, Any], model_class: str | None = None) -> Form | None:
 
 def forms(model_type: str) -> Iterator[Form]:
     """All forms that are known of a model type, the packaged ones first."""
-    yield from _read(PACKAGED / f"{model_type}.json", "catalogue")
-    for form in _read(cache_folder() / f"{model_type}.json", "cache"):
+    yield from read(PACKAGED / f"{model_type}.json", "catalogue")
+    for form in read(cache_folder() / f"{model_type}.json", "cache"):
         if form.versions.get("transformers") == installed("transformers"):
             yield form
 
@@ -55,7 +55,7 @@ def model_types() -> list[str]:
 def remember(form: Form) -> Path:
     """Add a verified `form` to the local cache and return its file; OSError where that cannot be written."""
     path = cache_folder() / f"{form.model_type}.json"
-    kept = [each for each in _read(path, "cache") if _identity(each) != _identity(form)]
+    kept = [each for each in read(path, "cache") if _identity(each) != _identity(form)]
     write_forms(path, [*kept, form])
     return path
 
@@ -114,7 +114,8 @@ def _document(path: Path) -> Mapping[str, Any]:
     return document if known else {}
 
 
-def _read(path: Path, origin: str) -> Iterator[Form]:
+def read(path: Path, origin: str = "catalogue") -> Iterator[Form]:
+    """The forms in a file; none where it is not there or of another schema."""
     for entry in _document(path).get("forms", ()):
         yield dataclasses.replace(form_of(entry), origin=origin)
 

@@ -90,19 +90,19 @@ def with_config_fields(form: Form) -> Form:
     renamed = {alias: name for alias, name in renamed.items() if alias not in read}
     result = dataclasses.replace(form, defaults=_merged(form.defaults, defaults), renamed={**renamed, **form.renamed})
     try:
-        told = all(_tells(result, raw, config_class) for raw in _examples(form))
+        told = _tells(result, example_of(form), config_class)
     except Exception:  # whatever a config class raises: then nothing is known of it
         return form
     return result if told else form
 
 
-def _examples(form: Form) -> list[Mapping[str, Any]]:
-    """Configs to try a form's fields at: what it was traced from."""
+def example_of(form: Form) -> dict[str, Any]:
+    """The config.json that a form was traced from, without its quantization."""
     from hfcount.sources.cards import load_card
 
     card, given = form.example.get("card"), form.example.get("config")
     raw = load_card(card).config if card else given or {"model_type": form.model_type}
-    return [{key: value for key, value in raw.items() if key != "quantization_config"}]
+    return {key: value for key, value in raw.items() if key != "quantization_config"}
 
 
 def _known_of(config_class: Any) -> tuple[dict[str, Any], dict[str, str]]:

@@ -85,7 +85,7 @@ def closed_form(
     that are not r.
     """
     modules, parameters, saved = tuple(modules), tuple(parameters), tuple(saved)
-    ranks = _Ranks(options, rank_pattern)
+    ranks = Ranks(options, rank_pattern)
     terms = list(_module_terms(shapes, options, ranks, modules))
     terms += [_parameter_term(shapes, ranks, name) for name in parameters]
     biases = (math.prod(shapes.shapes[row]) for row in trained_biases(shapes, options, modules, parameters, saved))
@@ -99,7 +99,7 @@ def closed_form(
 
 
 @dataclasses.dataclass(frozen=True)
-class _Ranks:
+class Ranks:
     """The rank of a module by its name, as PEFT reads its patterns: the first that fits wins."""
 
     options: LoraOptions
@@ -117,7 +117,7 @@ class _Ranks:
         return f"{rank // self.options.r}*r", rank
 
 
-def _module_terms(shapes: BaseShapes, options: LoraOptions, ranks: _Ranks, modules: tuple[str, ...]) -> Iterator[Term]:
+def _module_terms(shapes: BaseShapes, options: LoraOptions, ranks: Ranks, modules: tuple[str, ...]) -> Iterator[Term]:
     seen: set[int] = set()
     for name in modules:
         module = shapes.modules[name]
@@ -175,7 +175,7 @@ def _outputs(shape: tuple[int, ...], module: nn.Module) -> int:
     return shape[1] if _inputs_first(module) else shape[0]
 
 
-def _parameter_term(shapes: BaseShapes, ranks: _Ranks, name: str) -> Term:
+def _parameter_term(shapes: BaseShapes, ranks: Ranks, name: str) -> Term:
     """E·r·(in + out) for a parameter of E matrices; E = 1 for a single matrix."""
     text, rank = ranks.of(name)
     *experts, first, second = shapes.shape(name)

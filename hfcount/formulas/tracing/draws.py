@@ -56,7 +56,7 @@ def drawn(form: Form, base: Mapping[str, Any], chance: random.Random, *, share: 
     to see that they do not matter.
     """
     raw: dict[str, Any] = copy.deepcopy(dict(base))
-    layers = _layer_fields(form)
+    layers = layer_fields(form)
     read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
     places = list(_places(raw))
     chance.shuffle(places)
@@ -73,7 +73,7 @@ def drawn(form: Form, base: Mapping[str, Any], chance: random.Random, *, share: 
     return raw
 
 
-def _layer_fields(form: Form) -> set[str]:
+def layer_fields(form: Form) -> set[str]:
     """The fields that say how often something repeats: small numbers are drawn for them."""
     symbols = {name for row in form.rows for name in re.findall(r"[A-Za-z_]\w*", row.times)}
     found = {path for symbol in symbols for path in field_paths(form.symbols.get(symbol, "0"))}

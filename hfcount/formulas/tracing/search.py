@@ -63,6 +63,10 @@ class Subject:
         """A fresh skeleton of the subject's own config."""
         return built(self.raw, self.config_class, self.model_class)
 
+    def with_fields(self, raw: Mapping[str, Any]) -> Subject:
+        """The same classes with other fields."""
+        return dataclasses.replace(self, raw=raw)
+
 
 def find_form(
     raw: Mapping[str, Any],

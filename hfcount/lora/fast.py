@@ -1,0 +1,229 @@
+"""LoRA from a verified form: what PEFT attaches was recorded by name with the form, the sizes are the form's.
+
+A form's `lora` is what `hfcount.lora.recorded` wrote down: `peft`, its version; `layers`, every layer that LoRA
+adapts, by its path with `*` for numbers, and its kind; `others`, the last names of all other modules; `sets`, for each
+group of targets what PEFT adapted: `modules`, `parameters` (fused experts, with the multiple of the rank that each
+got), `saved` (modules that it copies and trains in full), or the `reason` why it refuses. A set that is missing is not
+known. Nothing heavy is imported.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from hfcount.formulas.catalogue import installed
+from hfcount.formulas.form import Form, Row, RowValue, parsed
+from hfcount.formulas.polynomial import Polynomial
+from hfcount.lora.count import LoraCount
+from hfcount.lora.options import TARGET_GROUPS, LoraOptions
+
+INPUTS_FIRST = ("conv1d", "embedding")
+"""The kinds of layers whose weight is stored as inputs x outputs."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Targeted:
+    """What gets an adapter: paths of modules; parameters with their multiple of the rank; modules that are copied."""
+
+    modules: tuple[str, ...]
+    parameters: Mapping[str, Mapping[str, Any]]
+    saved: tuple[str, ...]
+    reason: str | None = None
+
+
+def fast_lora(form: Form, raw: Mapping[str, Any], options: LoraOptions) -> LoraCount | None:
+    """What LoRA trains, for the config.json `raw`; None where the form does not tell."""
+    targeted = targeted_by(form, options)
+    if targeted is None:
+        return None
+    if targeted.reason is not None:
+        return LoraCount(r=options.r, targets=(), reason=targeted.reason)
+    values = form.evaluated(raw)
+    terms = _added_up(_terms(form, targeted, {id(value.row): value for value in values}))
+    if terms is None:
+        return None
+    total = sum(value.numel for value in values)
+    trainable = sum(times * (size * options.r if adapter else size) for (_, adapter, size), times in terms.items())
+    text = " + ".join(text if times == 1 else f"{times}*{text}" for (text, _, _), times in terms.items())
+    reached = {id(row): row for row in _reached(form, targeted)}
+    return LoraCount(
+        r=options.r,
+        targets=tuple(sorted({_last(path) for path in (*targeted.modules, *targeted.parameters)})),
+        trainable=trainable,
+        all=total + trainable,
+        trainable_percent=100 * trainable / (total + trainable),
+        formula=text or "0",
+        formula_value=trainable,
+        matches=True,
+        unreached_share=1 - sum(value.numel for value in values if id(value.row) in reached) / total,
+    )
+
+
+def lora_polynomial(form: Form, options: LoraOptions) -> Polynomial | None:
+    """What LoRA trains as a polynomial over the form's symbols and `r`; None where the form does not tell."""
+    targeted = targeted_by(form, options)
+    if targeted is None or targeted.reason is not None:
+        return None
+    rank, result = Polynomial.symbol("r"), Polynomial.constant(0)
+    for path, row, ranks in _adapted(form, targeted):
+        sides = _sides(row, form.lora["layers"].get(path, "other"), fused=path in targeted.parameters)
+        if sides is None:
+            return None
+        result = result + parsed(row.times) * rank * ranks * sides
+    for row in _copied(form, targeted):
+        result = result + math.prod((parsed(size) for size in row.shape), start=parsed(row.times))
+    return result
+
+
+def targeted_by(form: Form, options: LoraOptions) -> Targeted | None:
+    """What `options` adapt in the form's model; None where the record does not tell, or is of another PEFT."""
+    plain = LoraOptions(r=options.r, targets=options.targets)
+    if not form.lora or options != plain or installed("peft") not in (form.lora["peft"], None):
+        return None
+    if options.targets in TARGET_GROUPS:
+        found = form.lora["sets"].get(options.targets)
+        return None if found is None else _of_record(found)
+    return _named(form, tuple(options.targets))
+
+
+def _of_record(found: Mapping[str, Any]) -> Targeted:
+    return Targeted(
+        modules=tuple(found.get("modules", ())),
+        parameters=dict(found.get("parameters", {})),
+        saved=tuple(found.get("saved", ())),
+        reason=found.get("reason"),
+    )
+
+
+def _named(form: Form, names: tuple[str, ...]) -> Targeted | None:
+    """The layers whose path is a name or ends with one, as PEFT matches; None where a name may mean something else."""
+    layers, others = form.lora["layers"], form.lora["others"]
+    if any(len(row.shape) == 3 and row.component.endswith("experts") for row in form.rows):
+        return None  # PEFT turns the old names of experts into parameters
+    saved = form.lora["sets"].get("all-linear")
+    if saved is None or "reason" in saved:
+        return None
+    modules = []
+    for path, kind in layers.items():
+        if any(path == name or path.endswith(f".{name}") for name in names):
+            if kind == "other" or path.endswith("*"):
+                return None
+            modules.append(path)
+    if any(name.rpartition(".")[2] in others for name in names):
+        return None
+    if not all(any(path == name or path.endswith(f".{name}") for path in modules) for name in names):
+        return None
+    copies = tuple(saved.get("saved", ()))
+    if any(path.startswith(f"{copy}.") or path == copy for path in modules for copy in copies):
+        return None
+    return Targeted(modules=tuple(modules), parameters={}, saved=copies)
+
+
+def _last(path: str) -> str:
+    return path.removesuffix(".weight").rpartition(".")[2]
+
+
+def starred(name: str) -> str:
+    """A path with `*` for each number that is a part of it.
+
+    >>> starred("h.0.attn.c_fc2")
+    'h.*.attn.c_fc2'
+    """
+    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+
+
+def rows_of(form: Form, parameter: str) -> list[Row]:
+    """The rows whose parameters, or those tied to them, have the starred name `parameter`."""
+    return [row for row in form.rows if parameter in {starred(name) for name in (row.name, *row.aliases)}]
+
+
+def _adapted(form: Form, targeted: Targeted) -> Iterator[tuple[str, Row, int]]:
+    """(path, row, multiple of the rank) for everything that gets two matrices."""
+    for path in targeted.modules:
+        for row in rows_of(form, f"{path}.weight"):
+            yield path, row, 1
+    for name, how in targeted.parameters.items():
+        for row in rows_of(form, name):
+            yield name, row, int(how["ranks"])
+
+
+def _copied(form: Form, targeted: Targeted) -> Iterator[Row]:
+    for path in targeted.saved:
+        for row in form.rows:
+            if any(starred(name).startswith(f"{path}.") for name in (row.name, *row.aliases)):
+                yield row
+
+
+def _reached(form: Form, targeted: Targeted) -> Iterator[Row]:
+    yield from (row for _, row, _ in _adapted(form, targeted))
+    yield from _copied(form, targeted)
+
+
+def _sides(row: Row, kind: str, *, fused: bool) -> Polynomial | None:
+    """in + out, for each of E fused experts; of a convolution the kernel goes with its input."""
+    sizes = [parsed(size) for size in row.shape]
+    if fused and len(sizes) == 3:
+        return sizes[0] * (sizes[1] + sizes[2])
+    if fused:
+        return sizes[0] + sizes[1] if len(sizes) == 2 else None
+    if kind == "other" or len(sizes) < 2:
+        return None
+    if kind == "convolution":
+        return math.prod(sizes[1:], start=Polynomial.constant(1)) + sizes[0]
+    return sizes[0] + sizes[1]
+
+
+def _terms(
+    form: Form, targeted: Targeted, values: Mapping[int, RowValue]
+) -> Iterator[tuple[tuple[str, bool, int], int] | None]:
+    """((text, whether r is a factor, elements for r = 1), how often) for each summand; None for what is not known."""
+    for path, row, ranks in _adapted(form, targeted):
+        value = values[id(row)]
+        if not value.times:
+            continue
+        fused = targeted.parameters.get(path)
+        if fused is None:
+            yield _layer_term(value, form.lora["layers"].get(path, "other"))
+        else:
+            yield _fused_term(value, ranks, bool(fused["transposed"]))
+    for row in _copied(form, targeted):
+        value = values[id(row)]
+        yield (str(value.one), False, value.one), value.times
+
+
+def _layer_term(value: RowValue, kind: str) -> tuple[tuple[str, bool, int], int] | None:
+    if kind == "other" or len(value.shape) < 2:
+        return None
+    if kind == "convolution":
+        inputs, outputs = math.prod(value.shape[1:]), value.shape[0]
+    else:
+        inputs, outputs = value.shape if kind in INPUTS_FIRST else value.shape[::-1]
+    return (f"r*({inputs} + {outputs})", True, inputs + outputs), value.times
+
+
+def _fused_term(value: RowValue, ranks: int, transposed: bool) -> tuple[tuple[str, bool, int], int] | None:
+    rank = "r" if ranks == 1 else f"{ranks}*r"
+    if len(value.shape) == 2:
+        outputs, inputs = value.shape
+        return (f"{rank}*({inputs} + {outputs})", True, ranks * (inputs + outputs)), value.times
+    if len(value.shape) != 3:
+        return None
+    experts, first, second = value.shape
+    if not transposed:
+        first, second = second, first
+    return (f"{experts}*{rank}*({first} + {second})", True, experts * ranks * (first + second)), value.times
+
+
+def _added_up(
+    terms: Iterable[tuple[tuple[str, bool, int], int] | None],
+) -> dict[tuple[str, bool, int], int] | None:
+    counted: dict[tuple[str, bool, int], int] = {}
+    for each in terms:
+        if each is None:
+            return None
+        term, times = each
+        counted[term] = counted.get(term, 0) + times
+    return counted
