@@ -99,8 +99,8 @@ def _form_for(raw: Mapping[str, Any], class_name: str | None) -> Form:
 
 def _numbers(form: Form, raw: Mapping[str, Any]) -> tuple[list[RowValue], list[RowValue], int]:
     """The parameters and buffers with their numbers, and the size of a tied head; NotCovered for what is no size."""
-    if form.buffers is None:
-        raise NotCovered(f"the form of {form.model_class} does not know its buffers")
+    if form.buffers is None or not form.knows_buffers(raw):
+        raise NotCovered(f"the form of {form.model_class} does not know its buffers here")
     try:
         rows, buffers = form.evaluated(raw), form.evaluated(raw, form.buffers)
         tied_head = form.evaluated_head(raw)

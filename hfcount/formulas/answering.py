@@ -121,6 +121,7 @@ def _drawn(form: Form, subject: Any, check: int) -> Drawn:
     from hfcount.formulas.tracing.search import check_more
 
     found = check_more(form, subject, draws=check, seed=random.SystemRandom().randrange(2**31))
-    if found.failed is None and found.agreed == 0:
+    failed = found.failed or ("its buffers are others" if found.buffers_wrong is not None else None)
+    if failed is None and found.agreed == 0:
         raise BadInput(f"--check {check}: no drawn config could be built")
-    return Drawn(asked=check, agreed=found.agreed, failed=found.failed)
+    return Drawn(asked=check, agreed=found.agreed, failed=failed)

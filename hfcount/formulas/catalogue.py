@@ -142,7 +142,8 @@ def form_of(entry: Mapping[str, Any]) -> Form:
     values["rows"] = tuple(_row_of(row) for row in entry["rows"])
     values["buffers"] = None if entry["buffers"] is None else tuple(_row_of(row) for row in entry["buffers"])
     values["tied_head"] = None if entry["tied_head"] is None else tuple(entry["tied_head"])
-    values["guards"], values["noticed"] = tuple(entry["guards"]), tuple(entry["noticed"])
+    for key in ("guards", "noticed", "buffer_guards"):
+        values[key] = tuple(entry.get(key, ()))
     return Form(**values)
 
 

@@ -82,7 +82,8 @@ class Form:
         defaults: the class's defaults of fields that config.json may leave out.
         noticed: dotted fields that the class would look at and that the traced config did not have.
         renamed: other names of fields -> the names that the expressions use.
-        rows: the parameters; `buffers` the buffers (None where their shapes were not followed).
+        rows: the parameters; `buffers` the buffers (None where their shapes were not followed), known only where
+            `buffer_guards` hold as well.
         tied_head: the shape of an LM head that is tied to the embedding, or None.
         lora: what PEFT attaches, by kind of targets: see `hfcount.lora.fast`.
         example: what it was traced from: {"card": "gpt2"} or {"config": the raw fields}.
@@ -100,6 +101,7 @@ class Form:
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rows: tuple[Row, ...]
     buffers: tuple[Row, ...] | None = None
+    buffer_guards: tuple[str, ...] = ()
     tied_head: tuple[str, ...] | None = None
     lora: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     example: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -128,6 +130,11 @@ class Form:
             and all(holds(guard, names) for guard in self.guards)
             and all(holds(f"({text}) >= 0", names) for text in self.symbols.values())
         )
+
+    def knows_buffers(self, raw: Mapping[str, Any]) -> bool:
+        """Whether the buffers' rows are right for this config.json, which the form covers."""
+        names = namespace(self.fields(raw))
+        return self.buffers is not None and all(holds(guard, names) for guard in self.buffer_guards)
 
     def values(self, raw: Mapping[str, Any]) -> dict[str, int]:
         """Each symbol's number in this config.json."""

@@ -33,6 +33,8 @@ _RANK, _OTHER_RANK = 2, 3
 
 def recorded_targets(form: Form, subject: Subject) -> dict[str, Any]:
     """The `lora` of `form`: see `hfcount.lora.fast`. `subject` is what the form was found for."""
+    if not form.covers(subject.raw):
+        return {}
     small = _small(form, subject)
     if not _has_all(form, small):
         return {}  # kinds of layers that this config has none of: nothing is known of them

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfcount.formulas.expressions import field_paths
-from hfcount.formulas.form import Form, Row
+from hfcount.formulas.form import Form, Row, filled_in
 from hfcount.formulas.notation import named
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.loops import gathered
@@ -46,7 +46,7 @@ def assembled(traced: Traced, raw: Mapping[str, Any], *, with_buffers: bool = Tr
         model_class=type(traced.model).__name__,
         symbols=symbols,
         guards=tuple(guards),
-        defaults=_defaults(raw, [*symbols.values(), *guards]),
+        defaults={},
         rows=tuple(_row(row, names) for row in rows),
         buffers=tuple(_row(row, names) for row in buffers) if with_buffers else None,
         tied_head=tuple(_text(dim, names) for dim in head) if head is not None else None,
@@ -201,7 +201,7 @@ def _row(row: Repeated, names: Mapping[str, str]) -> Row:
     )
 
 
-def _defaults(raw: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
+def defaults_read(raw: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
     """What `raw` says of the fields that the expressions read; raw fields here are the class's defaults or published.
 
     A published value never stands in for a field that another config leaves out: see `only_defaults`.
@@ -223,8 +223,8 @@ def _defaults(raw: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
     return result
 
 
-def only_defaults(form: Form, defaults: Mapping[str, Any]) -> Form:
-    """`form` with the class's own defaults (of the completed default config) in place of the traced values."""
+def only_defaults(wanted: Mapping[str, Any], form: Form, defaults: Mapping[str, Any]) -> Form:
+    """`form` with the class's `defaults` (its completed default config's) of the fields `wanted` as well."""
 
     def pick(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
         picked: dict[str, Any] = {}
@@ -236,4 +236,4 @@ def only_defaults(form: Form, defaults: Mapping[str, Any]) -> Form:
                 picked[key] = given[key]
         return picked
 
-    return dataclasses.replace(form, defaults=pick(form.defaults, defaults))
+    return dataclasses.replace(form, defaults=filled_in(form.defaults, pick(wanted, defaults)))

@@ -178,3 +178,46 @@ def with_places(base: Mapping[str, Any], other: Mapping[str, Any], places: list[
     for place in places:
         _put(mixed, place, copy.deepcopy(_at(other, place)))
     return mixed
+
+
+def shortened(raw: dict[str, Any], form: Form, chance: random.Random) -> dict[str, Any]:
+    """`raw`, or one time in three without some of its fields, as published configs leave out what is usual."""
+    if chance.random() > 1 / 3:
+        return raw
+    shorter = raw
+    for path in _all_paths(raw):
+        if chance.random() < 0.15 and form.covers(tried := without(shorter, path)):
+            shorter = tried
+    return shorter
+
+
+def _all_paths(raw: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """The dotted paths of all fields but the type of the whole, those inside a field before it."""
+    for key, value in raw.items():
+        if isinstance(value, Mapping) and key.endswith("config"):
+            yield from _all_paths(value, f"{prefix}{key}.")
+        if key != "model_type" or prefix:
+            yield f"{prefix}{key}"
+
+
+def without(raw: Mapping[str, Any], path: str) -> dict[str, Any]:
+    """A copy without the field at a dotted path."""
+    shorter = copy.deepcopy(dict(raw))
+    *scopes, last = path.split(".")
+    holder: Any = shorter
+    for scope in scopes:
+        holder = holder.get(scope) if isinstance(holder, dict) else None
+    if isinstance(holder, dict):
+        holder.pop(last, None)
+    return shorter
+
+
+def left_out(base: Mapping[str, Any], other: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The dotted paths of the fields that `base` has and `other` has not."""
+    found = []
+    for key, value in base.items():
+        if key not in other:
+            found.append(f"{prefix}{key}")
+        elif isinstance(value, Mapping) and isinstance(other[key], Mapping):
+            found += left_out(value, other[key], f"{prefix}{key}.")
+    return found

@@ -104,8 +104,8 @@ def difference(form: Form, raw: Mapping[str, Any], reality: Reality) -> str | No
 
 
 def buffers_differ(form: Form, raw: Mapping[str, Any], reality: Reality) -> bool:
-    """Whether the form's buffers are not the real model's."""
-    if form.buffers is None:
+    """Whether the form's buffers are not the real model's, where it says that it knows them."""
+    if form.buffers is None or not form.knows_buffers(raw):
         return False
     try:
         rows = form.evaluated(raw, form.buffers)

@@ -1,0 +1,125 @@
+"""What a config class brings to a form besides what its constructors read: names, defaults, configs inside it."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import importlib.metadata
+from collections.abc import Iterator, Mapping
+from types import CodeType
+from typing import Any
+
+from hfcount.formulas.form import Form
+from hfcount.formulas.tracing.assemble import defaults_read, essential, only_defaults
+from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
+from hfcount.formulas.tracing.writing import equals, literal
+
+
+def canonical(raw: Mapping[str, Any], config_class: Any) -> dict[str, Any]:
+    """`raw` with the names that the class itself uses, and nothing that only a run needs."""
+    names = _aliases(config_class)
+    result = {names.get(key, key): value for key, value in raw.items() if names.get(key) not in raw}
+    result.setdefault("model_type", config_class.model_type)
+    return {key: value for key, value in result.items() if key not in ("quantization_config", "torch_dtype", "dtype")}
+
+
+def _aliases(config_class: Any) -> dict[str, str]:
+    """The class's other names of fields -> the fields; a name that is a field itself stays what it is."""
+    fields = {field.name for field in dataclasses.fields(config_class)}
+    return {alias: name for alias, name in getattr(config_class, "attribute_map", {}).items() if alias not in fields}
+
+
+def framed(form: Form, base: Mapping[str, Any], given: Mapping[str, Any], config_class: Any) -> Form:
+    """`form`, traced from the fields `base` that `given` was completed to, with what the class brings along.
+
+    That is its other names of fields, what else it would look at, and of which types the configs inside it are.
+    """
+    names = _aliases(config_class)
+    config = config_class.from_dict(copy.deepcopy(dict(given)))
+    noticed = [name for name in _noticed(config) if not isinstance(raw_value(base, name), _Present)]
+    present = [name for name in _noticed(config) if isinstance(raw_value(base, name), (bool, str, list, dict))]
+    frozen = [f"{name} == {literal(raw_value(base, name))}" for name in present]
+    types = [equals(f"{path}model_type", model_type) for path, model_type in _inner_types(config)]
+    guards = dict.fromkeys((*types, *form.guards, *frozen))
+    return dataclasses.replace(
+        form,
+        renamed=names,
+        noticed=tuple(noticed),
+        guards=tuple(guards),
+        versions={package: importlib.metadata.version(package) for package in ("transformers",)},
+    )
+
+
+_Present = (bool, int, float, str, list, tuple, dict, type(None))
+
+
+def _noticed(config: Any, prefix: str = "") -> list[str]:
+    """Dotted names, no fields of the class, that its own code asks of what it is given: older names, mostly."""
+    import dataclasses as declared
+
+    fields = {field.name for field in declared.fields(config)} | set(getattr(config, "attribute_map", {}))
+    found: dict[str, None] = {}
+    for cls in type(config).__mro__:
+        if not cls.__module__.startswith(("transformers.models.", "hfcount.minigpt")):
+            continue
+        for name in ("__post_init__", "__init__"):
+            code = getattr(vars(cls).get(name), "__code__", None)
+            for text in _strings(code) if code is not None else ():
+                if text.isidentifier() and len(text) > 2 and text not in fields and text not in RUN_TIME:
+                    found.setdefault(f"{prefix}{text}")
+    for name, value in vars(config).items():
+        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
+            found.update(dict.fromkeys(_noticed(value, f"{prefix}{name}.")))
+    return list(found)
+
+
+def _strings(code: CodeType) -> list[str]:
+    """The strings that stand in a function's code as they are, those of its comprehensions too."""
+    found = [each for each in code.co_consts if isinstance(each, str) and each != code.co_consts[0]]
+    for each in code.co_consts:
+        if isinstance(each, CodeType):
+            found += _strings(each)
+    return found
+
+
+def _inner_types(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted path (with its dot) and model type of each config inside: which class is built goes by it."""
+    for name, value in vars(config).items():
+        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
+            yield f"{path}{name}.", value.model_type
+            yield from _inner_types(value, f"{path}{name}.")
+
+
+def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
+    """A verified form with the conditions that say something, and the class's defaults of all fields that it reads."""
+    guards = essential(form.guards)
+    wanted = defaults_read(base, [*form.symbols.values(), *guards, *form.buffer_guards])
+    try:
+        defaults = completed({"model_type": base["model_type"]}, config_class())
+        if "num_labels" in wanted:
+            defaults["num_labels"] = config_class().num_labels
+    except Exception:  # a class that has no default config
+        defaults = {}
+    for path, model_type in _inner_types(config_class.from_dict(copy.deepcopy(dict(base)))):
+        if not _is_usual(config_class, path.split(".")[0], path, model_type):
+            take_out(defaults, f"{path}model_type")
+    return dataclasses.replace(only_defaults(wanted, form, defaults), guards=tuple(guards))
+
+
+def _is_usual(config_class: Any, name: str, path: str, model_type: str) -> bool:
+    """Whether the config inside is of this type where it is there without saying so."""
+    try:
+        config = config_class.from_dict({"model_type": config_class.model_type, name: {}})
+    except Exception:  # a class that wants to be told
+        return False
+    return dict(_inner_types(config)).get(path) == model_type
+
+
+def take_out(fields: dict[str, Any], path: str) -> None:
+    """Remove the field at a dotted path, in place."""
+    *scopes, last = path.split(".")
+    holder: Any = fields
+    for scope in scopes:
+        holder = holder.get(scope) if isinstance(holder, dict) else None
+    if isinstance(holder, dict):
+        holder.pop(last, None)
