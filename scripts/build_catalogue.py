@@ -46,7 +46,10 @@ REST = "other"
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Target:
-    """One config and class to find a form for; `tasks` are the mappings that name the pair, none for a card."""
+    """One config and class to find a form for; `tasks` are the mappings that name the pair, none for a card.
+
+    `minimal`: with fields besides the defaults; `hopeless`: why no fields would help.
+    """
 
     model_type: str
     model_class: str
@@ -54,6 +57,7 @@ class Target:
     example: Mapping[str, Any]
     tasks: tuple[str, ...] = ()
     minimal: bool = False
+    hopeless: str = ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -83,7 +87,7 @@ def targets() -> dict[str, list[Target]]:
                     tasks.setdefault(pair, []).append(REST)
     found: dict[str, list[Target]] = {}
     for (model_type, name), its_tasks in tasks.items():
-        fields = _minimal_fields(minimal.get(model_type), name)
+        fields, why = _minimal_fields(minimal.get(model_type), name)
         raw = {**fields, "model_type": model_type, "architectures": [name]}
         found.setdefault(model_type, []).append(
             Target(
@@ -93,6 +97,7 @@ def targets() -> dict[str, list[Target]]:
                 example={"config": raw},
                 tasks=tuple(its_tasks),
                 minimal=bool(fields),
+                hopeless=why if not fields else "",
             )
         )
     for target in _cards():
@@ -107,12 +112,12 @@ def _pairs(mapping: Mapping[str, Any]) -> Iterable[tuple[str, str]]:
             yield model_type, name
 
 
-def _minimal_fields(entries: Any, model_class: str) -> dict[str, Any]:
-    """The fields that a class needs besides its defaults to be built."""
-    for entry in entries if isinstance(entries, list) else [entries] if entries else []:
-        if entry.get("model_class") in (None, model_class):
-            return dict(entry.get("fields") or {})
-    return {}
+def _minimal_fields(entries: Any, model_class: str) -> tuple[dict[str, Any], str]:
+    """(the fields that a class needs besides its defaults to be built, why); none, with why, where nothing helps."""
+    for entry in entries or ():
+        if entry["model_class"] in (None, model_class):
+            return dict(entry["fields"] or {}), entry["why"]
+    return {}, ""
 
 
 def _cards() -> Iterable[Target]:
@@ -174,7 +179,7 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
         form = find_form(target.raw, config_class, model_class, example=target.example)
         return "traced", "", _with_lora(form, subject)
     except BadInput as error:
-        return "not built", str(error), None
+        return "not built", target.hopeless or str(error), None
     except NoForm as error:
         return "no form", str(error), None
 

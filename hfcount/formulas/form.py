@@ -81,7 +81,7 @@ class Form:
         guards: conditions over the fields, all of which hold where the form does.
         defaults: the class's defaults of fields that config.json may leave out.
         noticed: dotted fields that the class would look at and that the traced config did not have.
-        renamed: other names of fields -> the names that the expressions use.
+        renamed: other names of fields, dotted -> the names that the expressions use.
         rows: the parameters; `buffers` the buffers (None where their shapes were not followed), known only where
             `buffer_guards` hold as well.
         tied_head: the shape of an LM head that is tied to the embedding, or None.
@@ -111,14 +111,16 @@ class Form:
 
     def fields(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """`raw` config.json as the expressions read it: older names replaced, defaults filled in."""
-        renamed = {self.renamed.get(key, key): value for key, value in raw.items() if self.renamed.get(key) not in raw}
-        return _with_labels(filled_in(renamed, self.defaults))
+        return _with_labels(filled_in(_by_own_names(raw, self.renamed), self.defaults))
 
     def broken_guards(self, raw: Mapping[str, Any]) -> list[str]:
         """The conditions that this config.json does not meet; empty where the form holds for it."""
         fields = self.fields(raw)
         names = namespace(fields)
         noticed = [f"{path} is not given" for path in self.noticed if _has(raw, path)]
+        noticed += [
+            f"{alias} and {name} are the same" for alias, name in self.renamed.items() if _differ(raw, alias, name)
+        ]
         sizes = [f"({text}) >= 0" for text in self.symbols.values()]
         return noticed + [guard for guard in (*self.guards, *sizes) if not holds(guard, names)]
 
@@ -127,6 +129,7 @@ class Form:
         names = namespace(self.fields(raw))
         return (
             not any(_has(raw, path) for path in self.noticed)
+            and not any(_differ(raw, alias, name) for alias, name in self.renamed.items())
             and all(holds(guard, names) for guard in self.guards)
             and all(holds(f"({text}) >= 0", names) for text in self.symbols.values())
         )
@@ -182,13 +185,35 @@ def _with_labels(raw: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _has(raw: Mapping[str, Any], path: str) -> bool:
+_NOTHING = object()
+
+
+def _at(raw: Mapping[str, Any], path: str) -> Any:
     value: Any = raw
     for part in path.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            return False
-        value = value[part]
-    return True
+        value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
+    return value
+
+
+def _has(raw: Mapping[str, Any], path: str) -> bool:
+    return _at(raw, path) is not _NOTHING
+
+
+def _differ(raw: Mapping[str, Any], alias: str, name: str) -> bool:
+    """Whether a field is given by both of its names, with two values."""
+    one = _at(raw, alias)
+    return one is not _NOTHING and (other := _at(raw, name)) is not _NOTHING and one != other
+
+
+def _by_own_names(raw: Mapping[str, Any], renamed: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
+    """`raw` by the names that the expressions use, configs inside it too."""
+    result: dict[str, Any] = {}
+    for key, value in raw.items():
+        name = renamed.get(f"{prefix}{key}", f"{prefix}{key}").removeprefix(prefix)
+        if name == key or name not in raw:
+            inside = isinstance(value, Mapping) and any(each.startswith(f"{prefix}{name}.") for each in renamed)
+            result[name] = _by_own_names(value, renamed, f"{prefix}{name}.") if inside else value
+    return result
 
 
 def filled_in(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:

@@ -76,13 +76,17 @@ def _opening(form: Form, writer: _Writer) -> list[str]:
 def _fields(form: Form, writer: _Writer) -> list[str]:
     """Lines that refuse fields which the form knows nothing of, rename others and fill in defaults."""
     config, read = writer.config, writer.read
-    lines = list(_refusals(form, config))
+    inner = [alias for alias, name in form.renamed.items() if "." in alias and (alias in read or name in read)]
+    lines = list(_refusals([*form.noticed, *inner], config))
     renamed = {
         alias: name for alias, name in form.renamed.items() if "." not in alias and (alias in read or name in read)
     }
     if renamed:
         lines += [
             *_assigned("renamed", renamed),
+            "for alias, name in renamed.items():",
+            f"    if alias in {config} and name in {config} and {config}[alias] != {config}[name]:",
+            '        raise ValueError(f"the form holds only where {alias} and {name} are the same")',
             f"{config} = {{",
             f"    renamed.get(key, key): value for key, value in {config}.items() if renamed.get(key) not in {config}",
             "}",
@@ -109,10 +113,10 @@ def filled(given, defaults):
     return given'''
 
 
-def _refusals(form: Form, config: str) -> Iterator[str]:
-    """For fields that the class would look at and that the form knows nothing of: they must not be given."""
+def _refusals(paths: Iterable[str], config: str) -> Iterator[str]:
+    """For fields that the class would look at and that the function knows nothing of: they must not be given."""
     by_parent: dict[str, list[str]] = {}
-    for path in form.noticed:
+    for path in paths:
         parent, _, last = path.rpartition(".")
         by_parent.setdefault(parent, []).append(last)
     for parent, names in by_parent.items():

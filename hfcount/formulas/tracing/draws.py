@@ -65,7 +65,7 @@ def drawn(form: Form, base: Mapping[str, Any], chance: random.Random, *, share: 
         wanted = share if path in read else share / 6
         if chance.random() > wanted:
             continue
-        for _ in range(_TRIES):
+        for _ in range(_TRIES if _is_there(raw, place) else 0):
             changed = _changed(raw, place, path, chance, layer=path in layers, choices=_choices(form, path))
             if changed is not None and form.covers(changed):
                 raw = changed
@@ -154,6 +154,15 @@ def _at(value: Any, place: Place) -> Any:
     for part in place:
         value = value[part]
     return value
+
+
+def _is_there(value: Any, place: Place) -> bool:
+    """Whether a place is still there: lists may have become shorter."""
+    try:
+        _at(value, place)
+    except (LookupError, TypeError):
+        return False
+    return True
 
 
 def _put(value: Any, place: Place, new: Any) -> None:

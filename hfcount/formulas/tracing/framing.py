@@ -34,7 +34,6 @@ def framed(form: Form, base: Mapping[str, Any], given: Mapping[str, Any], config
 
     That is its other names of fields, what else it would look at, and of which types the configs inside it are.
     """
-    names = _aliases(config_class)
     config = config_class.from_dict(copy.deepcopy(dict(given)))
     noticed = [name for name in _noticed(config) if not isinstance(raw_value(base, name), _Present)]
     present = [name for name in _noticed(config) if isinstance(raw_value(base, name), (bool, str, list, dict))]
@@ -43,7 +42,7 @@ def framed(form: Form, base: Mapping[str, Any], given: Mapping[str, Any], config
     guards = dict.fromkeys((*types, *form.guards, *frozen))
     return dataclasses.replace(
         form,
-        renamed=names,
+        renamed=dict(_all_aliases(config)),
         noticed=tuple(noticed),
         guards=tuple(guards),
         versions={package: importlib.metadata.version(package) for package in ("transformers",)},
@@ -80,6 +79,15 @@ def _strings(code: CodeType) -> list[str]:
         if isinstance(each, CodeType):
             found += _strings(each)
     return found
+
+
+def _all_aliases(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """The dotted other names of fields, and the fields, of this config and those inside it."""
+    for alias, name in _aliases(type(config)).items():
+        yield f"{path}{alias}", f"{path}{name}"
+    for attribute, value in vars(config).items():
+        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
+            yield from _all_aliases(value, f"{path}{attribute}.")
 
 
 def _inner_types(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
