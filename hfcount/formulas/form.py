@@ -80,6 +80,8 @@ class Form:
         symbols: symbol -> the expression over config.json's fields that it stands for.
         guards: conditions over the fields, all of which hold where the form does.
         defaults: the class's defaults of fields that config.json may leave out.
+        unsaid: configs inside, as the class makes them where nothing is given of them; `defaults` has what they have
+            where something is.
         noticed: dotted fields that the class would look at and that the traced config did not have.
         renamed: other names of fields, dotted -> the names that the expressions use.
         rows: the parameters; `buffers` the buffers (None where their shapes were not followed), known only where
@@ -97,6 +99,7 @@ class Form:
     symbols: Mapping[str, str]
     guards: tuple[str, ...]
     defaults: Mapping[str, Any]
+    unsaid: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     noticed: tuple[str, ...] = ()
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rows: tuple[Row, ...]
@@ -111,7 +114,11 @@ class Form:
 
     def fields(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """`raw` config.json as the expressions read it: older names replaced, defaults filled in."""
-        return _with_labels(filled_in(_by_own_names(raw, self.renamed), self.defaults))
+        given = _by_own_names(raw, self.renamed)
+        for name, inner in self.unsaid.items():
+            if not isinstance(given.get(name), Mapping):
+                given[name] = inner
+        return _with_labels(filled_in(given, self.defaults))
 
     def broken_guards(self, raw: Mapping[str, Any]) -> list[str]:
         """The conditions that this config.json does not meet; empty where the form holds for it."""

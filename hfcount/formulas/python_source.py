@@ -91,6 +91,14 @@ def _fields(form: Form, writer: _Writer) -> list[str]:
             f"    renamed.get(key, key): value for key, value in {config}.items() if renamed.get(key) not in {config}",
             "}",
         ]
+    unsaid = _picked(form.unsaid, writer.paths)
+    if unsaid:
+        lines += [
+            *_assigned("unsaid", unsaid),
+            "for key, inner in unsaid.items():",
+            f"    if not isinstance({config}.get(key), dict):",
+            f"        {config} = {{**{config}, key: inner}}",
+        ]
     defaults = _picked(form.defaults, writer.paths)
     if any(isinstance(value, Mapping) for value in defaults.values()):
         lines += [

@@ -1,17 +1,25 @@
 """LoRA from a verified form: what PEFT attaches was recorded by name with the form, the sizes are the form's.
 
-A form's `lora` is what `hfcount.lora.recorded` wrote down: `peft`, its version; `layers`, every layer that LoRA
-adapts, by its path with `*` for numbers, and its kind; `others`, the last names of all other modules; `sets`, for each
-group of targets what PEFT adapted: `modules`, `parameters` (fused experts, with the multiple of the rank that each
-got), `saved` (modules that it copies and trains in full), or the `reason` why it refuses. A set that is missing is not
-known. Nothing heavy is imported.
+A form's `lora` is what `hfcount.lora.recorded` wrote down:
+
+    peft     its version: what another one attaches is not known
+    layers   every layer that LoRA adapts, by its path with `*` for numbers -> its kind; "other": with more than a
+             weight and a bias, with groups, or not as often there as its rows say
+    sets     for each group of targets what PEFT adapted: `modules`; `indexed`, of those whose name is a number the
+             names that a count shows ("mlp.0", "mlp.2"); `parameters` (fused experts, with the multiple of the rank
+             that each got); `saved` (modules that it copies and trains in full); or the `reason` why it refuses
+    names    the last names of layers that PEFT adapts wherever they are asked for by name, and nothing else with them
+    saved    what it copies besides, where targets are given by name
+    unseen   rows that the model recorded from had none of: nothing is known of a config that has them
+
+A set or a name that is missing is not known. Nothing heavy is imported.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hfcount.formulas.catalogue import installed
@@ -26,11 +34,15 @@ INPUTS_FIRST = ("conv1d", "embedding")
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Targeted:
-    """What gets an adapter: paths of modules; parameters with their multiple of the rank; modules that are copied."""
+    """What gets an adapter: paths of modules; parameters with their multiple of the rank; modules that are copied.
 
-    modules: tuple[str, ...]
-    parameters: Mapping[str, Mapping[str, Any]]
-    saved: tuple[str, ...]
+    `indexed`: the names to show for a path that ends in a number.
+    """
+
+    modules: tuple[str, ...] = ()
+    parameters: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    saved: tuple[str, ...] = ()
+    indexed: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
     reason: str | None = None
 
 
@@ -42,6 +54,8 @@ def fast_lora(form: Form, raw: Mapping[str, Any], options: LoraOptions) -> LoraC
     if targeted.reason is not None:
         return LoraCount(r=options.r, targets=(), reason=targeted.reason)
     values = form.evaluated(raw)
+    if not _as_recorded(form, targeted, values):
+        return None
     terms = _added_up(_terms(form, targeted, {id(value.row): value for value in values}))
     if terms is None:
         return None
@@ -51,7 +65,7 @@ def fast_lora(form: Form, raw: Mapping[str, Any], options: LoraOptions) -> LoraC
     reached = {id(row): row for row in _reached(form, targeted)}
     return LoraCount(
         r=options.r,
-        targets=tuple(sorted({_last(path) for path in (*targeted.modules, *targeted.parameters)})),
+        targets=_shown(targeted),
         trainable=trainable,
         all=total + trainable,
         trainable_percent=100 * trainable / (total + trainable),
@@ -63,9 +77,12 @@ def fast_lora(form: Form, raw: Mapping[str, Any], options: LoraOptions) -> LoraC
 
 
 def lora_polynomial(form: Form, options: LoraOptions) -> Polynomial | None:
-    """What LoRA trains as a polynomial over the form's symbols and `r`; None where the form does not tell."""
+    """What LoRA trains as a polynomial over the form's symbols and `r`; None where the form does not tell.
+
+    It holds where the model has at least one of each layer that gets an adapter; `fast_lora` tells where it has not.
+    """
     targeted = targeted_by(form, options)
-    if targeted is None or targeted.reason is not None:
+    if targeted is None or targeted.reason is not None or form.lora.get("unseen"):
         return None
     rank, result = Polynomial.symbol("r"), Polynomial.constant(0)
     for path, row, ranks in _adapted(form, targeted):
@@ -94,32 +111,50 @@ def _of_record(found: Mapping[str, Any]) -> Targeted:
         modules=tuple(found.get("modules", ())),
         parameters=dict(found.get("parameters", {})),
         saved=tuple(found.get("saved", ())),
+        indexed=dict(found.get("indexed", {})),
         reason=found.get("reason"),
     )
 
 
 def _named(form: Form, names: tuple[str, ...]) -> Targeted | None:
     """The layers whose path is a name or ends with one, as PEFT matches; None where a name may mean something else."""
-    layers, others = form.lora["layers"], form.lora["others"]
-    if any(len(row.shape) == 3 and row.component.endswith("experts") for row in form.rows):
-        return None  # PEFT turns the old names of experts into parameters
-    saved = form.lora["sets"].get("all-linear")
-    if saved is None or "reason" in saved:
-        return None
-    modules = []
-    for path, kind in layers.items():
-        if any(path == name or path.endswith(f".{name}") for name in names):
-            if kind == "other" or path.endswith("*"):
-                return None
-            modules.append(path)
-    if any(name.rpartition(".")[2] in others for name in names):
-        return None
-    if not all(any(path == name or path.endswith(f".{name}") for path in modules) for name in names):
-        return None
-    copies = tuple(saved.get("saved", ()))
-    if any(path.startswith(f"{copy}.") or path == copy for path in modules for copy in copies):
-        return None
-    return Targeted(modules=tuple(modules), parameters={}, saved=copies)
+    modules: dict[str, None] = {}
+    for name in names:
+        if not _plain(name) or _last(name) not in form.lora.get("names", ()):
+            return None
+        matched = [path for path in form.lora["layers"] if path == name or path.endswith(f".{name}")]
+        if not matched:
+            return None
+        modules.update(dict.fromkeys(matched))
+    ordered = (path for path in form.lora["layers"] if path in modules)
+    return Targeted(modules=tuple(ordered), saved=tuple(form.lora.get("saved", ())))
+
+
+def _plain(name: str) -> bool:
+    """Whether a name has no number and no star, which stand for more in a record than they do in PEFT."""
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _as_recorded(form: Form, targeted: Targeted, values: Iterable[RowValue]) -> bool:
+    """Whether this config has what was there when PEFT was watched: where a kind of layer is missing it may refuse.
+
+    Of a model with fused experts everything counts: PEFT takes the names of layers that are there for theirs.
+    """
+    times = {id(value.row): value.times for value in values}
+    unseen = form.lora.get("unseen", ())
+    if any(times[id(row)] for row in form.rows if row.name in unseen):
+        return False
+    if targeted.parameters and not all(times[id(row)] for row in form.rows if row.name not in unseen):
+        return False
+    names = (*(f"{path}.weight" for path in targeted.modules), *targeted.parameters)
+    copies = (list(_below(form, path)) for path in targeted.saved)
+    return all(any(times[id(row)] for row in rows) for rows in (*(rows_of(form, name) for name in names), *copies))
+
+
+def _shown(targeted: Targeted) -> tuple[str, ...]:
+    """The names of what got an adapter, as a count shows them."""
+    paths = (*targeted.modules, *targeted.parameters)
+    return tuple(sorted({name for path in paths for name in targeted.indexed.get(path, (_last(path),))}))
 
 
 def _last(path: str) -> str:
@@ -152,9 +187,14 @@ def _adapted(form: Form, targeted: Targeted) -> Iterator[tuple[str, Row, int]]:
 
 def _copied(form: Form, targeted: Targeted) -> Iterator[Row]:
     for path in targeted.saved:
-        for row in form.rows:
-            if any(starred(name).startswith(f"{path}.") for name in (row.name, *row.aliases)):
-                yield row
+        yield from _below(form, path)
+
+
+def _below(form: Form, path: str) -> Iterator[Row]:
+    """The rows of the parameters in the module at a starred path."""
+    for row in form.rows:
+        if any(starred(name).startswith(f"{path}.") for name in (row.name, *row.aliases)):
+            yield row
 
 
 def _reached(form: Form, targeted: Targeted) -> Iterator[Row]:

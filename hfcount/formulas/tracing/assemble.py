@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfcount.formulas.expressions import field_paths
-from hfcount.formulas.form import Form, Row, filled_in
+from hfcount.formulas.form import Form, Row
 from hfcount.formulas.notation import named
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.tracing.loops import gathered
@@ -204,7 +204,7 @@ def _row(row: Repeated, names: Mapping[str, str]) -> Row:
 def defaults_read(raw: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
     """What `raw` says of the fields that the expressions read; raw fields here are the class's defaults or published.
 
-    A published value never stands in for a field that another config leaves out: see `only_defaults`.
+    A published value never stands in for a field that another config leaves out: see `picked`.
     """
     result: dict[str, Any] = {}
     for text in texts:
@@ -223,17 +223,13 @@ def defaults_read(raw: Mapping[str, Any], texts: list[str]) -> dict[str, Any]:
     return result
 
 
-def only_defaults(wanted: Mapping[str, Any], form: Form, defaults: Mapping[str, Any]) -> Form:
-    """`form` with the class's `defaults` (its completed default config's) of the fields `wanted` as well."""
-
-    def pick(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
-        picked: dict[str, Any] = {}
-        for key, value in wanted.items():
-            if isinstance(value, Mapping):
-                inner = given.get(key)
-                picked[key] = pick(value, inner) if isinstance(inner, Mapping) else {}
-            elif key in given:
-                picked[key] = given[key]
-        return picked
-
-    return dataclasses.replace(form, defaults=filled_in(form.defaults, pick(wanted, defaults)))
+def picked(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """What `given` has of the fields of `wanted`, configs inside it too."""
+    found: dict[str, Any] = {}
+    for key, value in wanted.items():
+        if isinstance(value, Mapping):
+            inner = given.get(key)
+            found[key] = picked(value, inner) if isinstance(inner, Mapping) else {}
+        elif key in given:
+            found[key] = given[key]
+    return found

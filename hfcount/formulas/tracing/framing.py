@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
 
-from hfcount.formulas.form import Form
-from hfcount.formulas.tracing.assemble import defaults_read, essential, only_defaults
+from hfcount.formulas.form import Form, filled_in
+from hfcount.formulas.tracing.assemble import defaults_read, essential, picked
 from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
 from hfcount.formulas.tracing.writing import equals, literal
 
@@ -66,9 +66,8 @@ def _noticed(config: Any, prefix: str = "") -> list[str]:
             for text in _strings(code) if code is not None else ():
                 if text.isidentifier() and len(text) > 2 and text not in fields and text not in RUN_TIME:
                     found.setdefault(f"{prefix}{text}")
-    for name, value in vars(config).items():
-        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
-            found.update(dict.fromkeys(_noticed(value, f"{prefix}{name}.")))
+    for field, inner in _inner_configs(config):
+        found.update(dict.fromkeys(_noticed(inner, f"{prefix}{field}.")))
     return list(found)
 
 
@@ -81,21 +80,26 @@ def _strings(code: CodeType) -> list[str]:
     return found
 
 
+def _inner_configs(config: Any) -> Iterator[tuple[str, Any]]:
+    """The configs straight inside this one, by their fields."""
+    for name, value in vars(config).items():
+        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
+            yield name, value
+
+
 def _all_aliases(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """The dotted other names of fields, and the fields, of this config and those inside it."""
     for alias, name in _aliases(type(config)).items():
         yield f"{path}{alias}", f"{path}{name}"
-    for attribute, value in vars(config).items():
-        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
-            yield from _all_aliases(value, f"{path}{attribute}.")
+    for field, value in _inner_configs(config):
+        yield from _all_aliases(value, f"{path}{field}.")
 
 
 def _inner_types(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """The dotted path (with its dot) and model type of each config inside: which class is built goes by it."""
-    for name, value in vars(config).items():
-        if hasattr(value, "model_type") and hasattr(value, "to_dict"):
-            yield f"{path}{name}.", value.model_type
-            yield from _inner_types(value, f"{path}{name}.")
+    for field, value in _inner_configs(config):
+        yield f"{path}{field}.", value.model_type
+        yield from _inner_types(value, f"{path}{field}.")
 
 
 def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
@@ -103,24 +107,59 @@ def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
     guards = essential(form.guards)
     wanted = defaults_read(base, [*form.symbols.values(), *guards, *form.buffer_guards])
     try:
-        defaults = completed({"model_type": base["model_type"]}, config_class())
+        usual = completed({"model_type": base["model_type"]}, config_class())
         if "num_labels" in wanted:
-            defaults["num_labels"] = config_class().num_labels
+            usual["num_labels"] = config_class().num_labels
     except Exception:  # a class that has no default config
-        defaults = {}
-    for path, model_type in _inner_types(config_class.from_dict(copy.deepcopy(dict(base)))):
-        if not _is_usual(config_class, path.split(".")[0], path, model_type):
-            take_out(defaults, f"{path}model_type")
-    return dataclasses.replace(only_defaults(wanted, form, defaults), guards=tuple(guards))
+        usual = {}
+    inner = {name for name, _ in _inner_configs(config_class.from_dict(copy.deepcopy(dict(base))))}
+    defaults = {
+        **usual,
+        **{name: _where_given(name, usual.get(name), config_class) for name in inner if name in wanted},
+    }
+    for name in inner:
+        _without_disputed(defaults[name], getattr(config, name))
+    told, whole = picked(wanted, defaults), picked(wanted, usual)
+    unsaid = {name: whole[name] for name in inner if whole.get(name) and whole[name] != told.get(name)}
+    return dataclasses.replace(
+        form, guards=tuple(guards), defaults=filled_in(form.defaults, told), unsaid={**form.unsaid, **unsaid}
+    )
 
 
-def _is_usual(config_class: Any, name: str, path: str, model_type: str) -> bool:
-    """Whether the config inside is of this type where it is there without saying so."""
-    try:
-        config = config_class.from_dict({"model_type": config_class.model_type, name: {}})
-    except Exception:  # a class that wants to be told
-        return False
-    return dict(_inner_types(config)).get(path) == model_type
+def _without_disputed(fields: dict[str, Any], config: Any) -> None:
+    """Take out of the configs inside `config` what their own classes have otherwise: who gives them decides then."""
+    for name, inner in _inner_configs(config):
+        held = fields.get(name)
+        if not isinstance(held, dict):
+            continue
+        try:
+            own = completed({}, type(inner)())
+        except Exception:  # a class without defaults of its own
+            own = {}
+        for key in [key for key, value in held.items() if not isinstance(value, dict) and own.get(key) != value]:
+            if key != "model_type":
+                del held[key]
+        _without_disputed(held, inner)
+
+
+def _where_given(name: str, usual: Any, config_class: Any) -> dict[str, Any]:
+    """What the config `name` inside has where it is given and does not say; nothing where the class wants to be told.
+
+    That may be other than what its owner makes of it where nothing is given: the defaults of its own class.
+    """
+    plain = {"model_type": config_class.model_type}
+    model_type = usual.get("model_type") if isinstance(usual, Mapping) else None
+    for given in ({}, {"model_type": model_type}):
+        try:
+            config = config_class.from_dict({**plain, name: dict(given)})
+            found = completed({**plain, name: dict(given)}, config)[name]
+        except Exception:  # a class that wants to be told, of the type perhaps
+            continue
+        if not given and found.get("model_type") == model_type:
+            return dict(found)
+        if given:
+            return {key: value for key, value in found.items() if key != "model_type"}
+    return {}
 
 
 def take_out(fields: dict[str, Any], path: str) -> None:
