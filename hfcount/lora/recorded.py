@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 _RANK = 2
 _RANKS = (8, 1)
-"""The rank of each random config that a record is held against."""
+"""The rank at each config that a record is held against."""
 _LAYERS = 4
-_AFFORDABLE = 1500
+_AFFORDABLE = 250
 """How many parameters a model may have, counted one by one, to be held against the record at its own config."""
 
 
@@ -307,10 +307,13 @@ def _unfit(layers: Mapping[str, str]) -> Iterator[str]:
 
 
 def _trials(form: Form, subject: Subject, small: Subject) -> Iterator[Mapping[str, Any]]:
-    """Configs to hold a record against: two drawn ones, and the subject's own."""
+    """Two configs to hold a record against: a drawn one, and the subject's own, or where that is large another."""
     from hfcount.formulas.tracing.draws import drawn
 
-    chance, given = random.Random(form.model_class), 0
+    chance, wanted = random.Random(form.model_class), len(_RANKS)
+    if sum(value.times for value in form.evaluated(subject.raw)) <= _AFFORDABLE:
+        wanted -= 1
+        yield subject.raw
     for _ in range(12):
         raw = drawn(form, small.raw, chance, share=0.5)
         try:
@@ -318,12 +321,10 @@ def _trials(form: Form, subject: Subject, small: Subject) -> Iterator[Mapping[st
         except BadInput:
             continue
         yield raw
-        given += 1
-        if given == len(_RANKS):
-            break
-    own = sum(value.times for value in form.evaluated(subject.raw))
-    if given == 0 or own <= _AFFORDABLE:
-        yield subject.raw
+        wanted -= 1
+        if not wanted:
+            return
+    yield small.raw
 
 
 def _disagreeing(
@@ -331,20 +332,30 @@ def _disagreeing(
 ) -> list[str | tuple[str, ...]]:
     """Those of the targets for which the record gives a count, and not PEFT's.
 
-    What the record does not tell of this config, such as one without a kind of layer, is no disagreement.
+    What the record does not tell of a config without some kind of layer is no disagreement.
     """
-    wrong = []
-    for targets in tested:
-        options = LoraOptions(r=rank, targets=targets)
-        told = fast_lora(form, subject.raw, options)
-        try:
-            (real,) = count_lora(subject.model, [options])
-        except BadInput:
-            wrong += [targets] if told is not None else []
-            continue
-        if not (told is None and _lacks(form, subject)) and not same(told, real):
-            wrong.append(targets)
+    options = [LoraOptions(r=rank, targets=targets) for targets in tested]
+    lacks, wrong = _lacks(form, subject), []
+    for each, real in zip(options, _counts(subject, options), strict=True):
+        told = fast_lora(form, subject.raw, each)
+        if not (told is None and (real is None or lacks)) and not (real is not None and same(told, real)):
+            wrong.append(each.targets)
     return wrong
+
+
+def _counts(subject: Subject, options: Sequence[LoraOptions]) -> list[LoraCount | None]:
+    """PEFT's counts; None for targets that are bad input."""
+    try:
+        return list(count_lora(subject.model, options))
+    except BadInput:
+        pass
+    found: list[LoraCount | None] = []
+    for each in options:
+        try:
+            found += count_lora(subject.model, [each])
+        except BadInput:
+            found.append(None)
+    return found
 
 
 def _lacks(form: Form, subject: Subject) -> bool:

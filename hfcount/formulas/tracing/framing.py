@@ -112,11 +112,9 @@ def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
             usual["num_labels"] = config_class().num_labels
     except Exception:  # a class that has no default config
         usual = {}
-    inner = {name for name, _ in _inner_configs(config_class.from_dict(copy.deepcopy(dict(base))))}
-    defaults = {
-        **usual,
-        **{name: _where_given(name, usual.get(name), config_class) for name in inner if name in wanted},
-    }
+    config = config_class.from_dict(copy.deepcopy(dict(base)))
+    inner = [name for name, _ in _inner_configs(config) if name in wanted]
+    defaults = {**usual, **{name: _where_given(name, usual.get(name), config_class) for name in inner}}
     for name in inner:
         _without_disputed(defaults[name], getattr(config, name))
     told, whole = picked(wanted, defaults), picked(wanted, usual)
