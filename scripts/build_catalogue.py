@@ -188,7 +188,11 @@ def _with_lora(form: Any, subject: Any) -> Any:
     """The form with what PEFT attaches to its class."""
     from hfcount.lora.recorded import recorded_targets
 
-    return dataclasses.replace(form, lora=recorded_targets(form, subject))
+    try:
+        return dataclasses.replace(form, lora=recorded_targets(form, subject))
+    except Exception as error:  # PEFT and odd classes: the form is as good without
+        print(f"{form.model_type}: LoRA not recorded: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+        return form
 
 
 def lora_anew(path: Path) -> str:

@@ -47,7 +47,7 @@ class Targeted:
 
 
 def fast_lora(form: Form, raw: Mapping[str, Any], options: LoraOptions) -> LoraCount | None:
-    """What LoRA trains, for the config.json `raw`; None where the form does not tell."""
+    """What LoRA trains, for the config.json `raw`; None where the form does not tell, ValueError where it fails."""
     targeted = targeted_by(form, options)
     if targeted is None:
         return None

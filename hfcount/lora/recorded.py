@@ -139,8 +139,10 @@ def _layers(form: Form, model: PreTrainedModel, raw: Mapping[str, Any]) -> dict[
     there: collections.Counter[str] = collections.Counter()
     for path, module in model.named_modules():
         kind, name = _kind(module), starred(path)
+        if kind is None:
+            continue
         there[name] += 1
-        if kind is not None and found.setdefault(name, kind) != kind:
+        if found.setdefault(name, kind) != kind:
             found[name] = "other"
     times = {id(value.row): value.times for value in form.evaluated(raw)}
     return {

@@ -73,6 +73,20 @@ def drawn(form: Form, base: Mapping[str, Any], chance: random.Random, *, share: 
     return raw
 
 
+def one_by_one(form: Form, base: Mapping[str, Any], chance: random.Random) -> Iterator[dict[str, Any]]:
+    """Configs that the form covers and that differ from `base` in one field that it reads, each field in turn."""
+    read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
+    layers, raw = layer_fields(form), copy.deepcopy(dict(base))
+    for place in _places(base):
+        path = _path(place)
+        if path in read:
+            for _ in range(_TRIES):
+                changed = _changed(raw, place, path, chance, layer=path in layers, choices=_choices(form, path))
+                if changed is not None and form.covers(changed):
+                    yield changed
+                    break
+
+
 def layer_fields(form: Form) -> set[str]:
     """The fields that say how often something repeats: small numbers are drawn for them."""
     symbols = {name for row in form.rows for name in re.findall(r"[A-Za-z_]\w*", row.times)}

@@ -16,7 +16,7 @@ from hfcount.errors import BadInput, one_line
 from hfcount.formulas.config_fields import with_config_fields
 from hfcount.formulas.form import Form
 from hfcount.formulas.tracing.assemble import assembled
-from hfcount.formulas.tracing.draws import drawn, shortened
+from hfcount.formulas.tracing.draws import drawn, one_by_one, shortened
 from hfcount.formulas.tracing.framing import canonical, finished, framed
 from hfcount.formulas.tracing.pins import NoForm, buffers_pinned, pinned
 from hfcount.formulas.tracing.plant import completed
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 DRAWS = 20
-_ROUNDS = 12
+_ROUNDS = 16
 _ATTEMPTS = 12
 """How many configs are drawn at most for each that can be built."""
 
@@ -128,9 +128,12 @@ def _proven(form: Form, base: Mapping[str, Any], subject: Subject, real: Reality
         raise NoForm(f"its own config does not meet its condition {form.broken_guards(base)[0]}")
     if buffers_differ(form, base, real):
         form = dataclasses.replace(form, buffers=None)
-    last = ""
+    last, singly = "", True
     for turn in range(_ROUNDS):
-        check = checked(form, base, subject, draws=draws, seed=seed + turn)
+        check = checked_singly(form, base, subject, seed=seed) if singly else Check(agreed=0)
+        if check.failed is None and check.buffers_wrong is None:
+            singly = False
+            check = checked(form, base, subject, draws=draws, seed=seed + turn)
         if check.buffers_wrong is not None:
             form = buffers_pinned(form, base, check.buffers_wrong, subject.reality)
             continue
@@ -156,18 +159,39 @@ def checked(form: Form, base: Mapping[str, Any], subject: Subject, *, draws: int
         if repr(raw) in seen:
             continue
         seen.add(repr(raw))
-        try:
-            real = subject.reality(raw)
-        except BadInput:
+        found = _held(form, raw, subject, agreed)
+        if found is None:
             refused += 1
-            continue
-        wrong = difference(form, raw, real)
-        if wrong is not None:
-            return Check(agreed=agreed, failed=wrong, culprit=raw)
-        if buffers_differ(form, raw, real):
-            return Check(agreed=agreed, buffers_wrong=raw)
-        agreed += 1
+        elif found.agreed == agreed:
+            return found
+        else:
+            agreed = found.agreed
     return Check(agreed=agreed)
+
+
+def checked_singly(form: Form, base: Mapping[str, Any], subject: Subject, *, seed: int) -> Check:
+    """Hold the form against the real class at configs that change one field that it reads, each in turn."""
+    agreed = 0
+    for raw in one_by_one(form, base, random.Random(f"{form.model_class} {seed}")):
+        found = _held(form, raw, subject, agreed)
+        if found is not None and found.agreed == agreed:
+            return found
+        agreed += found is not None
+    return Check(agreed=agreed)
+
+
+def _held(form: Form, raw: Mapping[str, Any], subject: Subject, agreed: int) -> Check | None:
+    """The form against the real class at one config: one more agrees, or what differs; None where nothing builds."""
+    try:
+        real = subject.reality(raw)
+    except BadInput:
+        return None
+    wrong = difference(form, raw, real)
+    if wrong is not None:
+        return Check(agreed=agreed, failed=wrong, culprit=raw)
+    if buffers_differ(form, raw, real):
+        return Check(agreed=agreed, buffers_wrong=raw)
+    return Check(agreed=agreed + 1)
 
 
 def check_more(form: Form, subject: Subject, *, draws: int, seed: int) -> Check:
