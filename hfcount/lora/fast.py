@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from hfcount.lora.options import TARGET_GROUPS, LoraOptions
 
 INPUTS_FIRST = ("conv1d", "embedding")
 """The kinds of layers whose weight is stored as inputs x outputs."""
+_NUMBER = re.compile(r"^(|expert_)\d+$")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -162,12 +164,12 @@ def _last(path: str) -> str:
 
 
 def starred(name: str) -> str:
-    """A path with `*` for each number that is a part of it.
+    """A path with `*` for each number that is a part of it, and for that of an expert.
 
-    >>> starred("h.0.attn.c_fc2")
-    'h.*.attn.c_fc2'
+    >>> starred("h.0.attn.c_fc2"), starred("mlp.experts.expert_7.wi")
+    ('h.*.attn.c_fc2', 'mlp.experts.expert_*.wi')
     """
-    return ".".join("*" if part.isdigit() else part for part in name.split("."))
+    return ".".join(_NUMBER.sub(r"\1*", part) for part in name.split("."))
 
 
 def rows_of(form: Form, parameter: str) -> list[Row]:
