@@ -25,9 +25,9 @@ from hfcount.errors import (
 )
 
 if TYPE_CHECKING:
-    from hfcount.api import Count, compare, count, explain, formula
+    from hfcount.api import Count, compare, count, explain, formula, solve
 
-_FROM_API = ("Count", "compare", "count", "explain", "formula")
+_FROM_API = ("Count", "compare", "count", "explain", "formula", "solve")
 
 __all__ = [
     "BadInput",
@@ -45,6 +45,7 @@ __all__ = [
     "count",
     "explain",
     "formula",
+    "solve",
 ]
 
 

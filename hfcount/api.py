@@ -14,9 +14,21 @@ from hfcount.sources import Source, resolve
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
     from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formulas.solve import Solution
     from hfcount.lora import LoraOptions
 
-__all__ = ["PACKAGES", "Component", "Count", "compare", "components", "count", "explain", "formula", "versions"]
+__all__ = [
+    "PACKAGES",
+    "Component",
+    "Count",
+    "compare",
+    "components",
+    "count",
+    "explain",
+    "formula",
+    "solve",
+    "versions",
+]
 
 
 def count(
@@ -212,6 +224,37 @@ def _formula_alone(source: Source, settings: Sequence[str], class_name: str | No
         raw=raw,
         notes=(*(f"a variant: {setting}" for setting in settings), *source.notes, "no model was built"),
     )
+
+
+def solve(
+    model: str,
+    *,
+    trainable: str | None = None,
+    parameters: str | None = None,
+    over: str | None = None,
+    lora_targets: str | Sequence[str] = "default",
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    **how: Any,
+) -> Solution:
+    """The inverse questions: which rank, which size.
+
+    With `trainable` ("1%", "4M"): the ranks at which LoRA on `lora_targets` trains just less and just more than that.
+    With `parameters` ("1B") and `over` ("n_layer"): the values of that config field whose totals are just below and
+    just above. The answers are counted with the model itself, unless `fast` takes the catalogue's word. `how` is as in
+    `count`. Raises BadInput, and SourceError.
+
+    >>> solve("gpt2", parameters="1B", over="n_layer", fast=True).below.value
+    135
+    """
+    from hfcount.solving import solve_rank, solve_size
+
+    if (trainable is None) == (parameters is None) or (parameters is None) != (over is None):
+        raise BadInput("give --trainable 1%, or --parameters 1B with --over FIELD")
+    if trainable is not None:
+        return solve_rank(model, trainable, lora_targets, settings=settings, **how)
+    assert parameters is not None
+    assert over is not None
+    return solve_size(model, parameters, over, settings=_as_settings(settings), **how)
 
 
 def compare(models: Sequence[str], **how: Any) -> tuple[Count, ...]:

@@ -16,7 +16,7 @@ except ImportError:
     from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from hfcount._version import __version__
-from hfcount.cli import compare, count, env, explain, formula
+from hfcount.cli import compare, count, env, explain, formula, solve
 from hfcount.cli.options import card_names_starting
 from hfcount.errors import HfcountError
 
@@ -66,6 +66,7 @@ def options(
 
 app.command("count")(count.command)
 app.command("formula")(formula.command)
+app.command("solve")(solve.command)
 app.command("explain")(explain.command)
 app.command("compare")(compare.command)
 app.command("env")(env.command)

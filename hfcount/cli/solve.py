@@ -1,0 +1,69 @@
+"""`hfcount solve MODEL`: which rank, which size."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hfcount.cli import options
+from hfcount.cli.options import Format
+from hfcount.errors import BadInput
+
+
+def command(
+    model: options.Model,
+    trainable: Annotated[
+        str | None,
+        typer.Option(metavar="SHARE|NUMBER", help="Which rank of LoRA trains this: 1%, 4M.", show_default=False),
+    ] = None,
+    parameters: Annotated[
+        str | None, typer.Option(metavar="NUMBER", help="Which size gives this total: 1B.", show_default=False)
+    ] = None,
+    over: Annotated[
+        str | None,
+        typer.Option(metavar="FIELD", help="With --parameters: the config field to vary.", show_default=False),
+    ] = None,
+    lora_targets: Annotated[
+        str,
+        typer.Option(metavar="SET|NAMES", help="default (PEFT's own), all-linear, attention, mlp, or module names."),
+    ] = "default",
+    settings: options.Set = None,
+    revision: options.Revision = None,
+    offline: options.Offline = False,
+    class_name: options.ClassName = None,
+    format: options.FormatOption = None,
+    output: options.Output = None,
+    quiet: options.Quiet = False,
+    trust_remote_code: options.TrustRemoteCode = False,
+    timeout: options.Timeout = None,
+    fast: options.Fast = False,
+) -> int:
+    """Which rank trains a share of a model, or which size of a field gives a total; the whole numbers on both sides.
+
+    The exit code is 1 if no value meets the request.
+
+    Examples: [bold]hfcount solve gpt2 --trainable 1%[/bold]
+    and [bold]hfcount solve gpt2 --parameters 1B --over n_layer[/bold]
+    """
+    from hfcount.cli.output import chosen, emit, print_text
+
+    how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
+    written = chosen(format, output)
+    if written not in (Format.table, Format.json):
+        raise BadInput(f"--format {written.value}: solve is written as a table or as json")
+
+    from hfcount.api import solve
+
+    solution = solve(model, trainable=trainable, parameters=parameters, over=over, lora_targets=lora_targets, **how)
+    if quiet:
+        print_text(f"{solution.nearest.value}\n" if solution.nearest is not None else "")
+    else:
+        from hfcount.report.solve import solution_document, solution_report
+
+        renderings = {
+            Format.table: lambda: solution_report(solution),
+            Format.json: lambda: solution_document(solution),
+        }
+        emit(renderings, written, output)
+    return 0 if solution.nearest is not None else 1
