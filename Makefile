@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 READY := $(VENV)/.ready
 
-.PHONY: help demo test quick lint cards lowest clean
+.PHONY: help demo test quick lint cards catalogue lowest clean
 
 help:
 	@echo "make demo     hfcount gpt2 --lora-r 8"
@@ -13,6 +13,7 @@ help:
 	@echo "make quick    the suite without the slow sweeps"
 	@echo "make lint     ruff and mypy"
 	@echo "make cards    write model_cards/ anew from scripts/facts/"
+	@echo "make catalogue trace and verify every closed form anew: about an hour on two cores"
 	@echo "make lowest   the quick tests at the lowest supported transformers and PEFT"
 
 demo: $(READY)
@@ -31,6 +32,9 @@ lint: $(READY)
 
 cards: $(READY)
 	$(BIN)/python scripts/build_cards.py
+
+catalogue: $(READY)
+	$(BIN)/python scripts/build_catalogue.py
 
 # The stamp is made last, so that a set-up that was interrupted is done again and a finished one is not.
 $(READY): pyproject.toml constraints.txt

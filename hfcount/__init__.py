@@ -25,9 +25,10 @@ from hfcount.errors import (
 )
 
 if TYPE_CHECKING:
-    from hfcount.api import Count, compare, count, explain, formula, solve
+    from hfcount.api import Count, compare, count, explain, formula
+    from hfcount.solving import solve
 
-_FROM_API = ("Count", "compare", "count", "explain", "formula", "solve")
+_FROM_API = ("Count", "compare", "count", "explain", "formula")
 
 __all__ = [
     "BadInput",
@@ -55,6 +56,10 @@ def __getattr__(name: str) -> Any:
         from hfcount import api
 
         return getattr(api, name)
+    if name == "solve":
+        from hfcount.solving import solve
+
+        return solve
     raise AttributeError(f"module 'hfcount' has no attribute {name!r}")
 
 

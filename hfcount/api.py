@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from hfcount.configs import load_config
 from hfcount.errors import BadInput
+from hfcount.formulas.model_types import is_model_type, load_model_type
 from hfcount.result import PACKAGES, Component, Count, components, versions
 from hfcount.sources import Source, resolve
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
-    from hfcount.formulas.answer import FormulaAnswer
-    from hfcount.formulas.solve import Solution
+    from hfcount.formula_answer import FormulaAnswer
     from hfcount.lora import LoraOptions
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "count",
     "explain",
     "formula",
-    "solve",
     "versions",
 ]
 
@@ -61,7 +60,7 @@ def count(
     """
     adapters = _adapters((lora_r,) if isinstance(lora_r, int) else tuple(lora_r), lora_targets, lora_settings)
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
-    asked = _as_settings(settings)
+    asked = as_settings(settings)
     detour = None
     if fast:
         from hfcount.fast import NotCovered, fast_count
@@ -173,8 +172,11 @@ def formula(
     """
     if check < 0 or (check and fast):
         raise BadInput(f"--check {check}: give a positive number, without --fast, since checking builds the models")
-    source = resolve(model, revision=revision, offline=offline, timeout=timeout, types=True)
-    asked, detour = _as_settings(settings), None
+    if revision is None and is_model_type(model):
+        source = load_model_type(model)
+    else:
+        source = resolve(model, revision=revision, offline=offline, timeout=timeout)
+    asked, detour = as_settings(settings), None
     if fast:
         from hfcount.fast import NotCovered
 
@@ -182,7 +184,7 @@ def formula(
             return _formula_alone(source, asked, class_name)
         except NotCovered as reason:
             detour = f"not from the catalogue: {reason}; the model itself was built"
-    from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formula_answer import FormulaAnswer
     from hfcount.formulas.answering import answered
 
     found = answered(
@@ -206,7 +208,7 @@ def formula(
 def _formula_alone(source: Source, settings: Sequence[str], class_name: str | None) -> FormulaAnswer:
     """The catalogue's form and its value; NotCovered where it has none."""
     from hfcount.fast import NotCovered, covering_form
-    from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formula_answer import FormulaAnswer
     from hfcount.formulas.verified import closed_form_of
 
     form, raw = covering_form(source, settings, class_name=class_name)
@@ -226,43 +228,13 @@ def _formula_alone(source: Source, settings: Sequence[str], class_name: str | No
     )
 
 
-def solve(
-    model: str,
-    *,
-    trainable: str | None = None,
-    parameters: str | None = None,
-    over: str | None = None,
-    lora_targets: str | Sequence[str] = "default",
-    settings: Mapping[str, Any] | Sequence[str] = (),
-    **how: Any,
-) -> Solution:
-    """The inverse questions: which rank, which size.
-
-    With `trainable` ("1%", "4M"): the ranks at which LoRA on `lora_targets` trains just less and just more than that.
-    With `parameters` ("1B") and `over` ("n_layer"): the values of that config field whose totals are just below and
-    just above. The answers are counted with the model itself, unless `fast` takes the catalogue's word. `how` is as in
-    `count`. Raises BadInput, and SourceError.
-
-    >>> solve("gpt2", parameters="1B", over="n_layer", fast=True).below.value
-    135
-    """
-    from hfcount.solving import solve_rank, solve_size
-
-    if (trainable is None) == (parameters is None) or (parameters is None) != (over is None):
-        raise BadInput("give --trainable 1%, or --parameters 1B with --over FIELD")
-    if trainable is not None:
-        return solve_rank(model, trainable, lora_targets, settings=settings, **how)
-    assert parameters is not None
-    assert over is not None
-    return solve_size(model, parameters, over, settings=_as_settings(settings), **how)
-
-
 def compare(models: Sequence[str], **how: Any) -> tuple[Count, ...]:
     """The counts of several models, in the order asked; `how` is as in `count`."""
     return tuple(count(model, **how) for model in models)
 
 
-def _as_settings(settings: Mapping[str, Any] | Sequence[str]) -> Sequence[str]:
+def as_settings(settings: Mapping[str, Any] | Sequence[str]) -> Sequence[str]:
+    """Overrides as "KEY=VALUE" strings."""
     if isinstance(settings, Mapping):
         return [f"{key}={json.dumps(value)}" for key, value in settings.items()]
     return settings

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from typing import Any
 
-from hfcount.api import count, formula
+from hfcount.api import as_settings, count, formula
 from hfcount.conventions import parse_figure
 from hfcount.errors import BadInput
 from hfcount.fast import NotCovered
@@ -25,6 +25,35 @@ from hfcount.formulas.solve import (
     with_field,
 )
 from hfcount.lora.options import MAX_RANK
+
+
+def solve(
+    model: str,
+    *,
+    trainable: str | None = None,
+    parameters: str | None = None,
+    over: str | None = None,
+    lora_targets: str | Sequence[str] = "default",
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    **how: Any,
+) -> Solution:
+    """The inverse questions: which rank, which size.
+
+    With `trainable` ("1%", "4M"): the ranks at which LoRA on `lora_targets` trains just less and just more than that.
+    With `parameters` ("1B") and `over` ("n_layer"): the values of that config field whose totals are just below and
+    just above. The answers are counted with the model itself, unless `fast` takes the catalogue's word. `how` is as in
+    `count`. Raises BadInput, and SourceError.
+
+    >>> solve("gpt2", parameters="1B", over="n_layer", fast=True).below.value
+    135
+    """
+    if (trainable is None) == (parameters is None) or (parameters is None) != (over is None):
+        raise BadInput("give --trainable 1%, or --parameters 1B with --over FIELD")
+    if trainable is not None:
+        return solve_rank(model, trainable, lora_targets, settings=settings, **how)
+    assert parameters is not None
+    assert over is not None
+    return solve_size(model, parameters, over, settings=as_settings(settings), **how)
 
 
 def solve_rank(model: str, wanted: str, targets: str | Sequence[str], **how: Any) -> Solution:

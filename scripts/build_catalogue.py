@@ -186,7 +186,7 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
 
 def _with_lora(form: Any, subject: Any) -> Any:
     """The form with what PEFT attaches to its class."""
-    from hfcount.lora.recorded import recorded_targets
+    from hfcount.fast.recorded import recorded_targets
 
     try:
         return dataclasses.replace(form, lora=recorded_targets(form, subject))

@@ -10,7 +10,7 @@ import typer
 from hfcount.cli import options
 
 if TYPE_CHECKING:
-    from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formula_answer import FormulaAnswer
 
 
 class Written(str, Enum):

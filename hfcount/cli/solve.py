@@ -53,7 +53,7 @@ def command(
     if written not in (Format.table, Format.json):
         raise BadInput(f"--format {written.value}: solve is written as a table or as json")
 
-    from hfcount.api import solve
+    from hfcount.solving import solve
 
     solution = solve(model, trainable=trainable, parameters=parameters, over=over, lora_targets=lora_targets, **how)
     if quiet:

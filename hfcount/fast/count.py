@@ -115,10 +115,8 @@ def _numbers(form: Form, raw: Mapping[str, Any]) -> tuple[list[RowValue], list[R
 def _lora(form: Form, raw: Mapping[str, Any], adapters: Sequence[LoraOptions]) -> tuple[LoraCount, ...]:
     if not adapters:
         return ()
-    try:
-        from hfcount.lora.fast import fast_lora
-    except ImportError:
-        raise NotCovered("forms do not tell yet what LoRA attaches") from None
+    from hfcount.fast.lora import fast_lora
+
     counts = []
     for options in adapters:
         found = fast_lora(form, raw, options)

@@ -87,7 +87,7 @@ class Form:
         rows: the parameters; `buffers` the buffers (None where their shapes were not followed), known only where
             `buffer_guards` hold as well.
         tied_head: the shape of an LM head that is tied to the embedding, or None.
-        lora: what PEFT attaches, by kind of targets: see `hfcount.lora.fast`.
+        lora: what PEFT attaches, by kind of targets: see `hfcount.fast.lora`.
         example: what it was traced from: {"card": "gpt2"} or {"config": the raw fields}.
         verified: how many randomly drawn configs it was held against.
         versions: of transformers and PEFT.

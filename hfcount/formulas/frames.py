@@ -9,7 +9,7 @@ once for each combination of the fields that they read.
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -34,7 +34,7 @@ def evaluate(
     raises ValueError with its row and the condition; with `errors="coerce"` it is pd.NA. BadInput for a column that is
     no field that the form knows.
     """
-    table = _Table(form, frame, raw, errors)
+    table = Table(form, frame, raw, errors)
     return table.series(sum(component_polynomials(form).values(), Polynomial.constant(0)), TOTAL)
 
 
@@ -42,39 +42,14 @@ def evaluate_components(
     form: Form, frame: pd.DataFrame, raw: Mapping[str, Any] | None = None, *, errors: str = "raise"
 ) -> pd.DataFrame:
     """The parameters of each config by component, a column each, and "total"; otherwise as `evaluate`."""
-    table = _Table(form, frame, raw, errors)
+    table = Table(form, frame, raw, errors)
     polynomials = component_polynomials(form)
     columns = {name: table.series(polynomial, name) for name, polynomial in polynomials.items()}
     columns[TOTAL] = table.series(sum(polynomials.values(), Polynomial.constant(0)), TOTAL)
     return pd.DataFrame(columns)
 
 
-def evaluate_lora(
-    form: Form,
-    frame: pd.DataFrame,
-    raw: Mapping[str, Any] | None = None,
-    *,
-    r: int | str = "r",
-    targets: str | Sequence[str] = "default",
-    errors: str = "raise",
-) -> pd.Series:
-    """What LoRA trains for each config; `r` is a rank or the column that has it. Otherwise as `evaluate`.
-
-    ValueError where the form does not tell what these targets attach to.
-    """
-    from hfcount.lora.fast import lora_polynomial
-    from hfcount.lora.options import LoraOptions
-
-    named = targets if isinstance(targets, str) else tuple(targets)
-    polynomial = lora_polynomial(form, LoraOptions(r=1, targets=named))
-    if polynomial is None:
-        raise ValueError(f"the form of {form.model_class} does not tell what LoRA attaches to {targets}")
-    ranks = Ints.of(r) if isinstance(r, int) else Ints.of(frame[r].to_numpy())
-    rest = frame if isinstance(r, int) else frame.drop(columns=r)
-    return _Table(form, rest, raw, errors).series(polynomial, "trainable", {"r": ranks})
-
-
-class _Table:
+class Table:
     """A frame as the columns of a form's symbols, and which rows meet its conditions."""
 
     def __init__(self, form: Form, frame: pd.DataFrame, raw: Mapping[str, Any] | None, errors: str) -> None:

@@ -10,8 +10,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from hfcount.formula_answer import FormulaAnswer
 from hfcount.formulas import pretty
-from hfcount.formulas.answer import FormulaAnswer
 from hfcount.formulas.closed_form import ClosedForm
 from hfcount.report.document import SCHEMA
 from hfcount.report.terminal import BAD, DIM, GOOD, heading, plain_table

@@ -16,7 +16,7 @@ from hfcount.result import Count
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
-    from hfcount.formulas.answer import FormulaAnswer
+    from hfcount.formula_answer import FormulaAnswer
 
 GOOD, BAD, DIM = "green", "red", "dim"
 

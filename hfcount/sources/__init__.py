@@ -8,25 +8,16 @@ from hfcount.errors import NotFoundError, OfflineError
 from hfcount.sources.cards import aliases, card_names, find_card, load_card
 from hfcount.sources.folder import is_model_folder, load_folder, refuse_bare_path
 from hfcount.sources.hub import load_hub
-from hfcount.sources.model_type import is_model_type, load_model_type
 from hfcount.sources.source import Claim, Source
 
 __all__ = ["Claim", "Source", "resolve"]
 
 
-def resolve(
-    model: str,
-    *,
-    revision: str | None = None,
-    offline: bool = False,
-    timeout: float | None = None,
-    types: bool = False,
-) -> Source:
+def resolve(model: str, *, revision: str | None = None, offline: bool = False, timeout: float | None = None) -> Source:
     """The description of `model`: a folder with a config.json, the name or alias of a bundled card, else a Hub id.
 
     `hf:ID` always asks the Hub, `card:NAME` always the bundled card. A `revision` is asked of the Hub, since
-    a card has none. With `types` the name of a model type ("llama") stands for its default config.
-    Raises BadInput or SourceError, each a line that says what to do.
+    a card has none. Raises BadInput or SourceError, each a line that says what to do.
     """
     if model.startswith("card:"):
         return load_card(model.removeprefix("card:"))
@@ -36,8 +27,6 @@ def resolve(
         return load_folder(model)
     if revision is None and find_card(model) is not None:
         return load_card(model)
-    if types and revision is None and is_model_type(model):
-        return load_model_type(model)
     refuse_bare_path(model)
     hub_id = find_card(model) or model  # an alias with a revision still names its repository
     try:

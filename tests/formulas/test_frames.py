@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 import hfcount
 from hfcount.api import count
 from hfcount.errors import BadInput
+from hfcount.fast.frames import evaluate_lora
 from hfcount.formulas import catalogue
 from hfcount.formulas.config_fields import example_of
 from hfcount.formulas.form import Form
-from hfcount.formulas.frames import evaluate, evaluate_components, evaluate_lora
+from hfcount.formulas.frames import evaluate, evaluate_components
 from hfcount.formulas.vectors import Ints
 
 

@@ -1,6 +1,6 @@
 """LoRA from a verified form: what PEFT attaches was recorded by name with the form, the sizes are the form's.
 
-A form's `lora` is what `hfcount.lora.recorded` wrote down:
+A form's `lora` is what `hfcount.fast.recorded` wrote down:
 
     peft     its version: what another one attaches is not known
     layers   every layer that LoRA adapts, by its path with `*` for numbers -> its kind; "other": with more than a

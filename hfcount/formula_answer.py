@@ -96,8 +96,8 @@ class FormulaAnswer:
     def evaluate_lora(
         self, frame: pd.DataFrame, *, r: int | str = "r", targets: str | Sequence[str] = "default"
     ) -> pd.Series:
-        """What LoRA trains at rank `r`, a number or the column that has it; see `hfcount.formulas.frames`."""
-        from hfcount.formulas.frames import evaluate_lora
+        """What LoRA trains at rank `r`, a number or the column that has it; see `hfcount.fast.frames`."""
+        from hfcount.fast.frames import evaluate_lora
 
         return evaluate_lora(self._needed(), frame, self.raw, r=r, targets=targets)
 

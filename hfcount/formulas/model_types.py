@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from hfcount.formulas import catalogue
+from hfcount.sources.cards import find_card
+from hfcount.sources.folder import is_model_folder
 from hfcount.sources.source import Source
 
 
 def is_model_type(name: str) -> bool:
-    """Whether the catalogue has forms of a model type of this name."""
-    return "/" not in name and name in catalogue.model_types()
+    """Whether a name is that of a model type with forms in the catalogue, and of no bundled card and no folder."""
+    known = "/" not in name and name in catalogue.model_types()
+    return known and find_card(name) is None and not is_model_folder(name)
 
 
 def load_model_type(name: str) -> Source:

@@ -23,8 +23,8 @@ from hfcount.errors import BadInput
 from hfcount.formulas import catalogue
 from hfcount.formulas.form import Form
 from hfcount.lora import LoraCount, LoraOptions
-from hfcount.lora.fast import fast_lora, lora_polynomial, starred
-from hfcount.lora.recorded import recorded_targets, same
+from hfcount.fast.lora import fast_lora, lora_polynomial, starred
+from hfcount.fast.recorded import recorded_targets, same
 from hfcount.sources import resolve
 
 SETS = ("default", "all-linear", "attention", "mlp")
@@ -164,7 +164,7 @@ def test_variants_are_right_or_not_known(card: str, settings: dict[str, Any]) ->
 
 def test_a_record_of_another_peft_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     form = recorded("gpt2")
-    monkeypatch.setattr("hfcount.lora.fast.installed", lambda package: "0.1")
+    monkeypatch.setattr("hfcount.fast.lora.installed", lambda package: "0.1")
     assert fast_lora(form, raw_of("gpt2"), LoraOptions(r=8)) is None
 
 

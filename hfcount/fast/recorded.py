@@ -16,11 +16,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.errors import BadInput
+from hfcount.fast.lora import fast_lora, rows_of, starred
 from hfcount.formulas.form import Form, parsed
 from hfcount.inventory import inventory
 from hfcount.lora.attach import Attached, Refused, attach, suffix
 from hfcount.lora.count import LoraCount, count_lora
-from hfcount.lora.fast import fast_lora, rows_of, starred
 from hfcount.lora.options import TARGET_GROUPS, LoraOptions
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _AFFORDABLE = 250
 
 
 def recorded_targets(form: Form, subject: Subject) -> dict[str, Any]:
-    """The `lora` of `form`: see `hfcount.lora.fast`. `subject` is what the form was found for.
+    """The `lora` of `form`: see `hfcount.fast.lora`. `subject` is what the form was found for.
 
     Empty where the form holds for no config that is known here.
     """
