@@ -188,7 +188,7 @@ def _recorded(form: Form, subject: Subject, targets: str, table: pd.DataFrame) -
     counts = {**{f"{path}.weight": count for path, count in modules.items()}, **parameters}
     if any(count != sum(numbers[id(row)] for row in rows_of(form, name)) for name, count in counts.items()):
         return None
-    ranks, indexed = _multiples(attached), _indexed(form, attached)
+    ranks, indexed = _multiples(attached), _indexed(attached)
     if ranks is None or indexed is None:
         return None
     result: dict[str, Any] = {"modules": list(modules)}
@@ -205,20 +205,13 @@ def _parameters(attached: Attached) -> dict[str, int]:
     return dict(collections.Counter(map(starred, attached.parameters)))
 
 
-def _indexed(form: Form, attached: Attached) -> dict[str, list[str]] | None:
-    """Of modules whose name is a number the names shown; None where it depends on the config which there are.
-
-    A row that is there twice for each layer, with two numbers as last names, has the same two in all of them.
-    """
+def _indexed(attached: Attached) -> dict[str, list[str]] | None:
+    """Of modules whose name is a number the names that a count shows; None where such a module is all of the path."""
     found: dict[str, set[str]] = {}
     for path in attached.modules:
         if starred(path).endswith("*"):
             found.setdefault(starred(path), set()).add(suffix(path))
-    for path, names in found.items():
-        times = sum((parsed(row.times) for row in rows_of(form, f"{path}.weight")), start=parsed("0"))
-        if path == "*" or list(times.terms.values()) != [len(names)]:
-            return None
-    return {path: sorted(names) for path, names in found.items()}
+    return None if "*" in found else {path: sorted(names) for path, names in found.items()}
 
 
 def _multiples(attached: Attached) -> dict[str, dict[str, Any]] | None:
@@ -285,7 +278,8 @@ def _saved_at(
 
 def _proven(form: Form, subject: Subject, small: Subject, record: dict[str, Any]) -> dict[str, Any]:
     """The record without what is not PEFT's at other configs."""
-    for place, raw in enumerate(_trials(form, subject, small)):
+    trials = list(_trials(form, subject, small))
+    for place, raw in enumerate(trials):
         tried = subject.with_fields(raw)
         model = tried.model()
         for path, kind in _layers(form, model, raw).items():
@@ -301,7 +295,26 @@ def _proven(form: Form, subject: Subject, small: Subject, record: dict[str, Any]
                 del record["sets"][targets]
             else:
                 record["names"] = []
+    for targets in _doubtful(form, record["sets"], [small.raw, *trials]):
+        del record["sets"][targets]
     return record
+
+
+def _doubtful(form: Form, sets: Mapping[str, Any], configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The sets whose modules by number were the same in all `configs` only because these have as many of them.
+
+    The two layers of a small network in each block have the same two numbers, the blocks themselves others with depth.
+    """
+    values = [{id(value.row): value.times for value in form.evaluated(raw)} for raw in configs]
+    found = []
+    for targets, entry in sets.items():
+        for path in entry.get("indexed", ()):
+            rows = rows_of(form, f"{path}.weight")
+            fixed = not any(parsed(row.times).symbols for row in rows)
+            if not fixed and len({sum(times[id(row)] for row in rows) for times in values}) == 1:
+                found.append(targets)
+                break
+    return found
 
 
 def _unfit(layers: Mapping[str, str]) -> Iterator[str]:

@@ -46,6 +46,8 @@ _TASKS = (
     ("ForTokenClassification", "TOKEN_CLS"),
     ("ForQuestionAnswering", "QUESTION_ANS"),
 )
+_SET = re.compile(r"\{('[^{}:]*')\}")
+"""A set of names in a message: its order changes with every process."""
 
 
 class Refused(Exception):
@@ -140,7 +142,12 @@ def _what_failed(error: Exception, unmatched: str) -> str:
     """PEFT's words on one line, or `unmatched` where nothing matched."""
     if type(error).__name__ == "NoMatchingPeftModuleError":  # by name: an older PEFT may lack the class
         return unmatched
-    return one_line(error).rstrip(".")
+    return _SET.sub(_in_order, one_line(error).rstrip("."))
+
+
+def _in_order(shown: re.Match[str]) -> str:
+    """A set as Python shows it, in an order that is the same in every process."""
+    return "{" + ", ".join(sorted(shown[1].split(", "))) + "}"
 
 
 def _why_refused(model: PreTrainedModel, options: LoraOptions, error: Exception) -> str:

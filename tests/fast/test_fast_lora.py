@@ -20,11 +20,12 @@ import pytest
 
 from hfcount.api import count
 from hfcount.errors import BadInput
-from hfcount.formulas import catalogue
-from hfcount.formulas.form import Form
-from hfcount.lora import LoraCount, LoraOptions
 from hfcount.fast.lora import fast_lora, lora_polynomial, starred
 from hfcount.fast.recorded import recorded_targets, same
+from hfcount.formulas import catalogue
+from hfcount.formulas.config_fields import example_of
+from hfcount.formulas.form import Form
+from hfcount.lora import LoraCount, LoraOptions, count_lora
 from hfcount.sources import resolve
 
 SETS = ("default", "all-linear", "attention", "mlp")
@@ -105,6 +106,38 @@ def test_names_of_layers_are_matched_as_peft_matches_them(card: str, names: tupl
     assert same(fast, slow), (fast, slow)
 
 
+def test_a_refusal_reads_the_same_in_every_process() -> None:
+    """PEFT's message shows a set, whose order changes from one process to the next."""
+    options = LoraOptions(r=8, targets="all-linear")
+    fast, slow = fast_lora(recorded("mamba-130m-hf"), raw_of("mamba-130m-hf"), options), real("mamba-130m-hf", options)
+    assert fast == slow
+    assert "{'conv1d', 'out_proj'}" in str(slow.reason)
+
+
+@pytest.mark.parametrize(
+    ("model_type", "shown"),
+    [("swinv2", "continuous_position_bias_mlp.0"), ("qwen2_5_vl", "mlp.2")],
+)
+def test_layers_that_are_called_by_a_number_are_shown_as_they_are(model_type: str, shown: str) -> None:
+    form = next(catalogue.forms(model_type))
+    raw = example_of(form)
+    form = dataclasses.replace(form, lora=recorded_targets(form, subject_of(form, raw)))
+    options = LoraOptions(r=2, targets="all-linear")
+    fast = fast_lora(form, raw, options)
+    (slow,) = count_lora(subject_of(form, raw).model, [options])
+    assert fast is not None
+    assert same(fast, slow), (fast, slow)
+    assert shown in fast.targets
+
+
+def test_numbers_that_go_with_the_depth_are_not_known() -> None:
+    """`layers.0` is what a stack of one bare layer shows, and `layers.1` with it where there are two."""
+    form = next(catalogue.forms("edgetam_video"))
+    record = recorded_targets(form, subject_of(form, example_of(form)))
+    assert "attention" in record["sets"]
+    assert not {"all-linear", "mlp"} & set(record["sets"])
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -170,7 +203,7 @@ def test_a_record_of_another_peft_is_not_used(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_set_that_is_not_peft_s_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """The proof finds a record that names one layer too few."""
-    from hfcount.lora import recorded as recorder
+    from hfcount.fast import recorded as recorder
 
     honest = recorder._recorded
 
