@@ -194,6 +194,10 @@ def test_fields_of_the_run_time_are_left_out_and_the_rest_is_a_copy() -> None:
         ["explain", "gpt2", "117M", "--fast", "--format", "json"],
         ["compare", "gpt2", "llama-7b", "--fast", "--format", "markdown"],
         ["gpt2", "--fast", "--set", "n_layer=3", "--quiet"],
+        ["formula", "gpt2", "--fast"],
+        ["formula", "deepseek-v3", "--fast", "--format", "python"],
+        ["solve", "gpt2", "--parameters", "1B", "--over", "n_layer", "--fast"],
+        ["solve", "gpt2", "--trainable", "1%", "--fast"],
     ],
     ids=" ".join,
 )
