@@ -205,6 +205,7 @@ def lora_anew(path: Path) -> str:
     from hfcount.classes import model_class_named
     from hfcount.formulas import catalogue
     from hfcount.formulas.config_fields import example_of
+    from hfcount.formulas.tracing.framing import misplaced
     from hfcount.formulas.tracing.search import Subject
 
     forms, sets = [], 0
@@ -212,7 +213,8 @@ def lora_anew(path: Path) -> str:
         model_class = model_class_named(form.model_class)
         assert model_class is not None
         subject = Subject(raw=example_of(form), config_class=CONFIG_MAPPING[form.model_type], model_class=model_class)
-        forms.append(_with_lora(form, subject))
+        noticed = dict.fromkeys((*form.noticed, *misplaced(form, subject.raw, subject.config_class)))
+        forms.append(_with_lora(dataclasses.replace(form, noticed=tuple(noticed), lora={}), subject))
         sets += len(forms[-1].lora.get("sets", ()))
     catalogue.write_forms(path, forms, default=catalogue.default_class(path.stem))
     return f"{path.stem:28s} {len(forms)} forms, {sets} of {4 * len(forms)} sets of targets known"

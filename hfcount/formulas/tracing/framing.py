@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
 
+from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form, filled_in
 from hfcount.formulas.tracing.assemble import defaults_read, essential, picked
 from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
@@ -120,8 +121,20 @@ def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
     told, whole = picked(wanted, defaults), picked(wanted, usual)
     unsaid = {name: whole[name] for name in inner if whole.get(name) and whole[name] != told.get(name)}
     return dataclasses.replace(
-        form, guards=tuple(guards), defaults=filled_in(form.defaults, told), unsaid={**form.unsaid, **unsaid}
+        form,
+        guards=tuple(guards),
+        defaults=filled_in(form.defaults, told),
+        unsaid={**form.unsaid, **unsaid},
+        noticed=tuple(dict.fromkeys((*form.noticed, *misplaced(form, base, config_class)))),
     )
+
+
+def misplaced(form: Form, base: Mapping[str, Any], config_class: Any) -> list[str]:
+    """Fields of configs inside that are no fields of their owner: given beside them, some owners hand them down."""
+    declared = {field.name for field in dataclasses.fields(config_class)} | set(config_class.attribute_map)
+    read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
+    inner = {path.rpartition(".")[2] for path in (*read, *form.renamed) if "." in path}
+    return sorted(inner - declared - base.keys() - {"model_type"})
 
 
 def _without_disputed(fields: dict[str, Any], config: Any) -> None:
