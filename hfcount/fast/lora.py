@@ -137,6 +137,22 @@ def _plain(name: str) -> bool:
     return all(part.isidentifier() for part in name.split("."))
 
 
+def needed_by(form: Form, options: LoraOptions) -> Iterator[tuple[str, Polynomial]]:
+    """(a name, how many there are over the form's symbols) for all that a model must have some of.
+
+    As `fast_lora` demands it: every layer that gets an adapter or is copied; with fused experts every row there is.
+    """
+    targeted = targeted_by(form, options)
+    if targeted is None:
+        return
+    if targeted.parameters:
+        yield from ((row.name, parsed(row.times)) for row in form.rows)
+    names = {f"{path}.weight": rows_of(form, f"{path}.weight") for path in targeted.modules}
+    copied = {path: list(_below(form, path)) for path in targeted.saved}
+    for name, rows in {**names, **copied}.items():
+        yield name, sum((parsed(row.times) for row in rows), Polynomial.constant(0))
+
+
 def _as_recorded(form: Form, targeted: Targeted, values: Iterable[RowValue]) -> bool:
     """Whether this config has what was there when PEFT was watched: where a kind of layer is missing it may refuse.
 

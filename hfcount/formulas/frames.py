@@ -2,14 +2,18 @@
 
 Columns have the names of config.json's fields, dotted inside a nested config ("text_config.hidden_size"), or the
 class's other names for them. A field without a column is what the config that the form was asked for has, else the
-class's default. Arithmetic goes over whole columns; conditions that are none (strings, lists, null) are worked out
-once for each combination of the fields that they read.
+class's default; a missing cell is null. Columns that the class knows and the count does not depend on are ignored.
+Arithmetic goes over whole columns; what is none (strings, lists, null) is worked out once for each combination of the
+fields that it reads.
+
+A form says what a config has that its class accepts. A class may refuse more than the form's conditions do, such as a
+width that its heads do not divide: such a row has the number of its formula.
 """
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -20,7 +24,7 @@ from hfcount.formulas.expressions import evaluate as worked_out
 from hfcount.formulas.expressions import field_paths, holds, namespace
 from hfcount.formulas.form import Form, component_polynomials
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.vectors import LARGEST, Ints, NotVectorised, vectorised
+from hfcount.formulas.vectors import LARGEST, Columns, Ints, NotVectorised, related
 
 TOTAL = "total"
 
@@ -31,8 +35,8 @@ def evaluate(
     """The parameters of each config in `frame`: int64, or Python integers where 64 bits are not enough.
 
     `raw` is the config whose fields stand where `frame` has no column. A config that breaks a condition of the form
-    raises ValueError with its row and the condition; with `errors="coerce"` it is pd.NA. BadInput for a column that is
-    no field that the form knows.
+    raises ValueError with its row and the condition; with `errors="coerce"` it is pd.NA (and the column Int64).
+    BadInput for a column that is no field that the form knows.
     """
     table = Table(form, frame, raw, errors)
     return table.series(sum(component_polynomials(form).values(), Polynomial.constant(0)), TOTAL)
@@ -55,61 +59,79 @@ class Table:
     def __init__(self, form: Form, frame: pd.DataFrame, raw: Mapping[str, Any] | None, errors: str) -> None:
         if errors not in ("raise", "coerce"):
             raise BadInput(f'errors={errors!r}: "raise" or "coerce"')
-        self.form, self.index, self.rows = form, frame.index, len(frame)
-        self.columns = _own_columns(form, frame, raw)
-        self.base = _base(form, raw, self.columns)
-        self.names = {**_flat(self.base), **self._ints()}
-        self.good = self._good(errors)
+        self.form, self.index, self.rows, self._errors = form, frame.index, len(frame), errors
+        given = dict(raw or {"model_type": form.model_type})
+        self._cells = {path: _cells(column) for path, column in _own_columns(form, frame, given).items()}
+        self._given = _without(form, given, self._cells)
+        self._base = form.fields(self._given)
+        self._ints = {path: _integers(column) for path, column in self._cells.items()}
+        self._columns = Columns(self._ints, namespace(self._base))
+        self._codes: dict[tuple[str, ...], tuple[Any, Any]] = {}
+        self.good = np.ones(self.rows, dtype=bool)
+        for condition, met in self._conditions():
+            self.require(condition, met)
         self.symbols = {name: self._size(text) for name, text in form.symbols.items()}
 
-    def _ints(self) -> dict[str, Any]:
-        """The columns of integers as such; any other one as None, so that what reads it goes by combinations."""
-        return {
-            path: Ints.of(column.to_numpy()) if column.dtype.kind in "iub" else None
-            for path, column in self.columns.items()
-        }
+    def require(self, condition: str, met: Any) -> None:
+        """Rows that do not meet a condition are out: ValueError with the first of them, or pd.NA in every result."""
+        if self._errors == "raise" and self.rows and not np.all(met):
+            row = self.index[int(np.argmin(np.broadcast_to(met, self.rows)))]
+            raise ValueError(f"row {row}: the form holds only where {condition}")
+        self.good &= met
 
-    def _good(self, errors: str) -> Any:
-        """Which rows meet all conditions and have no size below 0."""
-        good = np.ones(self.rows, dtype=bool)
+    def _conditions(self) -> Iterator[tuple[str, Any]]:
+        """(a condition, which rows meet it) for all that the form has, and for the kinds of the cells."""
         sizes = [f"({text}) >= 0" for text in self.form.symbols.values()]
+        own = {*self.form.guards, *sizes}
+        for broken in self.form.broken_guards(self._given):
+            if broken not in own:  # of fields that are not given by columns: not looked at, or given by two names
+                yield broken, False
+        for path, column in self._cells.items():
+            if path == "model_type":
+                yield f"{path} is {self.form.model_type}", np.array([each == self.form.model_type for each in column])
+            elif self._ints[path] is None and type(_at(self._base, path, self.form)) is int:
+                yield f"{path} is a whole number", self._by_code((path,), _is_whole, bool)
         for guard in (*self.form.guards, *sizes):
-            met = self._truth(guard)
-            if errors == "raise" and not np.all(met):
-                row = self.index[int(np.argmin(np.broadcast_to(met, self.rows)))]
-                raise ValueError(f"row {row}: the form holds only where {guard}")
-            good &= met
-        return good
+            yield guard, self._truth(guard)
 
     def _truth(self, text: str) -> Any:
         try:
-            return vectorised(text, self.names).truth
+            return self._columns.vectorised(text).truth
         except NotVectorised:
             return self._by_combination(text, holds, bool)
 
     def _size(self, text: str) -> Ints:
         try:
-            return vectorised(text, self.names)
+            return self._columns.vectorised(text)
         except NotVectorised:
             return Ints.of(self._by_combination(text, _integer, object))
 
     def _by_combination(self, text: str, how: Any, dtype: Any) -> Any:
         """`text` once for each combination of the columns that it reads; one value where it reads none."""
-        read = [path for path in self.columns if path in field_paths(text)]
+        read = tuple(self._columns.read_by(text))
         if not read:
-            return how(text, namespace(self.base))
-        keys = pd.DataFrame({path: self.columns[path].reset_index(drop=True) for path in read})
-        groups = keys.astype(object).where(keys.notna(), None).groupby(read, dropna=False, sort=False)
-        values = []
-        for combination in (next(iter(groups.indices[key])) for key in groups.indices):
-            fields = copy.deepcopy(self.base)
-            for path in read:
-                _put(fields, path, _plain(keys[path].iloc[combination]))
-            values.append(how(text, namespace(fields)))
-        result = np.empty(self.rows, dtype=dtype)
-        for value, members in zip(values, groups.indices.values(), strict=True):
-            result[members] = value
-        return result
+            return how(text, namespace(self._base))
+        names = _Fields(self.form, self._given, self._base)
+        return self._by_code(read, lambda *cells: how(text, names.with_cells(read, cells)), dtype)
+
+    def _by_code(self, paths: tuple[str, ...], how: Any, dtype: Any) -> Any:
+        """`how` of the cells in these columns, once for each combination that occurs."""
+        codes, firsts = self._combinations(paths)
+        cells = zip(*(self._cells[path].iloc[firsts] for path in paths), strict=True)
+        values = np.empty(len(firsts), dtype=dtype)
+        for place, combination in enumerate(cells):
+            values[place] = how(*map(_plain, combination))
+        return values[codes]
+
+    def _combinations(self, paths: tuple[str, ...]) -> tuple[Any, Any]:
+        """(the number of each row's combination of cells, the first row that has it)."""
+        if paths not in self._codes:
+            codes = np.zeros(self.rows, dtype=np.int64)
+            for path in paths:
+                codes = codes * (self.rows + 1) + _codes_of(self._cells[path])  # at most rows² + rows
+                codes = pd.factorize(codes)[0]
+            self._codes[paths] = codes, np.unique(codes, return_index=True)[1]
+        return self._codes[paths]
 
     def series(self, polynomial: Polynomial, name: str, more: Mapping[str, Ints] | None = None) -> pd.Series:
         """A polynomial over the symbols (and `more`) for each row."""
@@ -121,20 +143,44 @@ class Table:
                 for _ in range(power):
                     term = term * symbols[symbol]
             result = result + term
-        values = np.broadcast_to(np.asarray(result.values, dtype=_dtype(result)), (self.rows,))
+        values = np.broadcast_to(np.asarray(result.values), (self.rows,))
+        fits = values.dtype != object or all(abs(each) <= LARGEST for each in values[self.good])
         if self.good.all():
-            return pd.Series(values.copy(), index=self.index, name=name)
-        kept = values.astype(object)
-        kept[~self.good] = pd.NA
-        return pd.Series(kept, index=self.index, name=name)
+            return pd.Series(values.astype(np.int64 if fits else object), index=self.index, name=name)
+        if fits:
+            kept = np.where(self.good, values, 0).astype(np.int64)
+            return pd.Series(pd.arrays.IntegerArray(kept, ~self.good), index=self.index, name=name)
+        cells = values.astype(object)
+        cells[~self.good] = pd.NA
+        return pd.Series(cells, index=self.index, name=name)
 
 
-def _dtype(result: Ints) -> Any:
-    """int64 where every value fits, whatever was feared on the way."""
-    values = np.asarray(result.values)
-    if values.dtype != object:
-        return np.int64
-    return np.int64 if all(abs(int(each)) <= LARGEST for each in values.ravel()) else object
+class _Fields:
+    """The names of an evaluation in which some fields are cells of a row."""
+
+    def __init__(self, form: Form, given: Mapping[str, Any], base: Mapping[str, Any]) -> None:
+        self._form, self._given = form, given
+        self._fields = copy.deepcopy(dict(base))
+        self._names = namespace(self._fields)
+
+    def with_cells(self, paths: tuple[str, ...], cells: tuple[Any, ...]) -> dict[str, Any]:
+        if any(
+            isinstance(cell, Mapping) or _holds(self._fields, path) for path, cell in zip(paths, cells, strict=True)
+        ):
+            return self._anew(paths, cells)
+        for path, cell in zip(paths, cells, strict=True):
+            if "." in path:
+                put(self._fields, path, cell)  # the names read nested fields where they are
+            else:
+                self._names[path] = cell
+        return self._names
+
+    def _anew(self, paths: tuple[str, ...], cells: tuple[Any, ...]) -> dict[str, Any]:
+        """A whole nested config is filled in as the form does it."""
+        given = copy.deepcopy(dict(self._given))
+        for path, cell in zip(paths, cells, strict=True):
+            put(given, path, cell)
+        return namespace(self._form.fields(given))
 
 
 def _integer(text: str, names: dict[str, Any]) -> int:
@@ -144,63 +190,129 @@ def _integer(text: str, names: dict[str, Any]) -> int:
         return 0  # such a row breaks the condition that its sizes are none below 0
 
 
-def _own_columns(form: Form, frame: pd.DataFrame, raw: Mapping[str, Any] | None) -> dict[str, pd.Series]:
+def _own_columns(form: Form, frame: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, pd.Series]:
     """The columns by the names that the expressions use; BadInput for one that is no field that the form knows."""
     read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
-    known = {*read, *form.renamed, *form.renamed.values(), *_flat(form.defaults), *_flat(raw or {})}
+    known = {*read, *form.renamed, *form.renamed.values(), *_flat(form.defaults), *_flat(given), "model_type"}
     columns: dict[str, pd.Series] = {}
-    for column in map(str, frame.columns):
+    for place, column in enumerate(map(str, frame.columns)):
         own = form.renamed.get(column, column)
-        if column in form.noticed or (column not in known and own not in known):
-            raise BadInput(f"{column} is no field of {form.model_class} that its form knows; it reads {_listed(read)}")
-        if own in columns:
+        if related(column, form.noticed) or not (own in known or related(own, read)):
+            raise BadInput(
+                f"{column} is no field of {form.model_class} that its form knows; it reads {', '.join(sorted(read))}"
+            )
+        if related(own, columns):
             raise BadInput(f"{column} is given twice, as {own} too")
-        if own in read:
-            columns[own] = frame[column]
+        _check_labels(column, read, given)
+        if own == "model_type" or related(own, read):
+            columns[own] = frame.iloc[:, place]
     return columns
 
 
-def _listed(paths: set[str]) -> str:
-    return ", ".join(sorted(paths))
+def _check_labels(column: str, read: set[str], given: Mapping[str, Any]) -> None:
+    """BadInput where the names of the labels would decide how many there are."""
+    scope, _, last = column.rpartition(".")
+    count = f"{scope}.num_labels" if scope else "num_labels"
+    named = isinstance(_plain_at(given, count.replace("num_labels", "id2label")), Mapping)
+    if count in read and (last == "id2label" or (last == "num_labels" and named)):
+        raise BadInput(f"{column}: the class counts the names in id2label; give {count}, and a config without them")
 
 
-def _base(form: Form, raw: Mapping[str, Any] | None, columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields that the columns do not give: the config's own, else the class's defaults."""
-    given = copy.deepcopy(dict(raw or {"model_type": form.model_type}))
+def _without(form: Form, given: Mapping[str, Any], columns: Mapping[str, Any]) -> dict[str, Any]:
+    """The config without the fields that the columns give, by any name."""
+    rest = copy.deepcopy(dict(given))
     for path in columns:
-        *scopes, last = path.split(".")
-        holder = given
-        for scope in scopes:
-            if not isinstance(holder.get(scope), dict):
-                holder[scope] = {}
-            holder = holder[scope]
-        for alias in [alias for alias, name in form.renamed.items() if name == path]:
-            holder.pop(alias.rpartition(".")[2], None)
-        holder.pop(last, None)
-    return form.fields(given)
+        for name in (path, *(alias for alias, own in form.renamed.items() if own == path)):
+            _take_out(rest, name)
+        scope = path.rpartition(".")[0]
+        if scope and not isinstance(_plain_at(rest, scope), Mapping):
+            put(rest, scope, {})
+    return rest
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _cells(column: pd.Series) -> pd.Series:
+    """The column with whole numbers as such, which pandas makes floats where one is missing."""
+    if column.dtype.kind != "f":
+        return column
+    known = column.dropna().to_numpy(dtype=float)
+    if not ((np.abs(known) < 2**53).all() and (known == np.floor(known)).all()):
+        return column
+    if len(known) == len(column):
+        return column.astype(np.int64)
+    return pd.Series([None if pd.isna(each) else int(each) for each in column], index=column.index, dtype=object)
+
+
+def _integers(column: pd.Series) -> Ints | None:
+    """A column of whole numbers; None for any other, so that what reads it goes by combinations."""
+    if column.isna().any():
+        return None
+    values = column.to_numpy()
+    if values.dtype.kind == "O" and not all(isinstance(each, (int, np.integer)) for each in values):
+        return None
+    return Ints.of(values) if values.dtype.kind in "iubO" else None
+
+
+def _codes_of(column: pd.Series) -> Any:
+    """A number for each cell, the same for those that are the same and of one type; 0 at least."""
+    values = column.to_numpy()
+    if values.dtype.kind not in "iubf":
+        values = np.array([f"{type(each).__name__} {each!r}" for each in values], dtype=object)
+    return pd.factorize(values, use_na_sentinel=False)[0]
+
+
+def _is_whole(cell: Any) -> bool:
+    return cell is None or isinstance(cell, int) or (isinstance(cell, float) and cell.is_integer())
+
+
+def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     for key, value in fields.items():
+        yield f"{prefix}{key}"
         if isinstance(value, Mapping):
-            found.update(_flat(value, f"{prefix}{key}."))
-        else:
-            found[f"{prefix}{key}"] = value
-    return found
+            yield from _flat(value, f"{prefix}{key}.")
 
 
-def _put(fields: dict[str, Any], path: str, value: Any) -> None:
+def _plain_at(fields: Mapping[str, Any], path: str) -> Any:
+    value: Any = fields
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _at(base: Mapping[str, Any], path: str, form: Form) -> Any:
+    """What a field is where no column gives it: the class's default."""
+    default = _plain_at(form.defaults, path)
+    return _plain_at(base, path) if default is None else default
+
+
+def _holds(fields: Mapping[str, Any], path: str) -> bool:
+    return isinstance(_plain_at(fields, path), Mapping)
+
+
+def put(fields: dict[str, Any], path: str, value: Any) -> None:
+    """Put a value at a dotted path, in place; what stands in the way of a nested config is replaced by one."""
     *scopes, last = path.split(".")
     for scope in scopes:
-        fields = fields.setdefault(scope, {})
+        inner = fields.get(scope)
+        fields[scope] = inner if isinstance(inner, dict) else {}
+        fields = fields[scope]
     fields[last] = value
+
+
+def _take_out(fields: dict[str, Any], path: str) -> None:
+    *scopes, last = path.split(".")
+    holder: Any = fields
+    for scope in scopes:
+        holder = holder.get(scope) if isinstance(holder, dict) else None
+    if isinstance(holder, dict):
+        holder.pop(last, None)
 
 
 def _plain(value: Any) -> Any:
     """A cell as JSON has it: what is missing is null."""
     if isinstance(value, (list, tuple, dict, str)):
         return value
+    if isinstance(value, np.ndarray):
+        return value.tolist()
     if value is None or pd.isna(value):
         return None
     return value.item() if isinstance(value, np.generic) else value

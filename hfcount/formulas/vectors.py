@@ -9,16 +9,18 @@ from __future__ import annotations
 import ast
 import functools
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+
+from hfcount.formulas.expressions import compiled, evaluate, field_paths
 
 LARGEST = 2**63 - 1
 
 
 class NotVectorised(Exception):
-    """An expression that is worked out row by row, or once for each combination of the fields that it reads."""
+    """An expression that is worked out once for each combination of the fields that it reads."""
 
 
 class Ints:
@@ -27,7 +29,8 @@ class Ints:
     __slots__ = ("bad", "bound", "values")
 
     def __init__(self, values: Any, bound: int, bad: Any = False) -> None:
-        self.values, self.bound, self.bad = values, bound, bad
+        one = isinstance(values, np.generic) or (isinstance(values, np.ndarray) and values.ndim == 0)
+        self.values, self.bound, self.bad = int(values) if one else values, bound, bad
 
     @classmethod
     def of(cls, values: Any) -> Ints:
@@ -40,14 +43,11 @@ class Ints:
             return cls(values.astype(np.int64), 0)
         least, most = int(values.min()), int(values.max())
         bound = max(abs(least), abs(most))
-        fits = bound <= LARGEST and values.dtype.kind in "iu"
-        return cls(values.astype(np.int64) if fits else values.astype(object), bound)
+        return cls(values.astype(np.int64 if bound <= LARGEST else object), bound)
 
     def exact(self, bound: int) -> Any:
-        """The values, as Python integers where a result with this bound may need them."""
-        if bound > LARGEST and isinstance(self.values, np.ndarray) and self.values.dtype != object:
-            return self.values.astype(object)
-        return self.values
+        """The values, as Python integers where numbers up to this bound take part."""
+        return np.asarray(self.values, dtype=object) if bound > LARGEST else self.values
 
     def __add__(self, other: Ints) -> Ints:
         return self._with(other, self.bound + other.bound, operator.add)
@@ -61,29 +61,52 @@ class Ints:
     def __neg__(self) -> Ints:
         return Ints(-self.values, self.bound, self.bad)
 
+    def __abs__(self) -> Ints:
+        return Ints(abs(self.values), self.bound, self.bad)
+
     def __floordiv__(self, other: Ints) -> Ints:
         return self._divided(other, self.bound + 1, operator.floordiv)
 
     def __mod__(self, other: Ints) -> Ints:
         return self._divided(other, other.bound, operator.mod)
 
+    def smaller(self, other: Ints) -> Ints:
+        """The smaller of the two in each row."""
+        return self._with(other, max(self.bound, other.bound), np.minimum)
+
+    def larger(self, other: Ints) -> Ints:
+        """The larger of the two in each row."""
+        return self._with(other, max(self.bound, other.bound), np.maximum)
+
     def compared(self, other: Ints, how: Callable[[Any, Any], Any]) -> Ints:
         """0 or 1 for each row."""
-        truth = how(self.values, other.values)
-        return Ints(np.asarray(truth).astype(np.int64), 1, self.bad | other.bad)
+        most = max(self.bound, other.bound)
+        truth = np.asarray(how(self.exact(most), other.exact(most)), dtype=bool)
+        return Ints(truth.astype(np.int64), 1, self.bad | other.bad)
 
     @property
     def truth(self) -> Any:
         """Which rows are neither 0 nor undefined."""
-        return (np.asarray(self.values) != 0) & ~np.asarray(self.bad)
+        return np.asarray(np.asarray(self.values) != 0, dtype=bool) & ~np.asarray(self.bad)
+
+    def where(self, one: Ints, other: Ints) -> Ints:
+        """`one` where this is true, else `other`; what is not taken may be undefined."""
+        bound, truth = max(one.bound, other.bound), self.truth
+        bad = np.asarray(self.bad) | np.where(truth, one.bad, other.bad)
+        return Ints(np.where(truth, one.exact(bound), other.exact(bound)), bound, bad)
 
     def _with(self, other: Ints, bound: int, how: Callable[[Any, Any], Any]) -> Ints:
-        return Ints(how(self.exact(bound), other.exact(bound)), bound, self.bad | other.bad)
+        most = max(bound, self.bound, other.bound)  # 0 times what 64 bits do not hold is 0, but takes both
+        return Ints(how(self.exact(most), other.exact(most)), bound, self.bad | other.bad)
 
     def _divided(self, other: Ints, bound: int, how: Callable[[Any, Any], Any]) -> Ints:
-        zero = np.asarray(other.values) == 0
-        divisor = np.where(zero, 1, np.asarray(other.values)) if zero.any() else other.values
-        return Ints(how(self.values, divisor), bound, self.bad | other.bad | zero)
+        most = max(self.bound, other.bound)
+        dividend, divisor = self.exact(most), np.asarray(other.exact(most))
+        zero = np.asarray(divisor == 0, dtype=bool)
+        if zero.any():
+            divisor = np.where(zero, 1, divisor)
+        values = how(dividend, divisor if divisor.ndim else int(divisor))
+        return Ints(values, bound, self.bad | other.bad | zero)
 
 
 _ARITHMETIC: dict[type, Callable[[Ints, Ints], Ints]] = {
@@ -101,59 +124,145 @@ _COMPARISONS: dict[type, Callable[[Any, Any], Any]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
+_IDENTITIES = {ast.Is: 0, ast.IsNot: 1}
 
 
 @functools.cache
 def _tree(text: str) -> ast.expr:
+    compiled(text)  # refuses what expressions may not hold
     return ast.parse(text, mode="eval").body
 
 
-def vectorised(text: str, names: Mapping[str, Any]) -> Ints:
-    """An expression over columns (`Ints`) and numbers, by the dotted names of the fields.
+@functools.cache
+def _text(node: ast.expr) -> str:
+    return ast.unparse(node)
 
-    NotVectorised where it holds anything but integer arithmetic, comparisons and their combinations.
+
+def related(path: str, paths: Iterable[str]) -> bool:
+    """Whether a dotted field is one of `paths`, holds one of them, or stands inside one.
+
+    >>> related("a.b", ["a.b.c"]), related("a.b", ["a"]), related("a.b", ["a.c"])
+    (True, True, False)
     """
-    return _worked_out(_tree(text), names)
+    return any(path == each or path.startswith(f"{each}.") or each.startswith(f"{path}.") for each in paths)
 
 
-def _worked_out(node: ast.expr, names: Mapping[str, Any]) -> Ints:
-    if isinstance(node, ast.Constant) and isinstance(node.value, int):
-        return Ints.of(int(node.value))
-    if isinstance(node, (ast.Name, ast.Attribute)):
-        value = names.get(ast.unparse(node))
-        if isinstance(value, Ints):
-            return value
-        if isinstance(value, int):
-            return Ints.of(int(value))
-    if isinstance(node, ast.BinOp):
+class Columns:
+    """The fields that vary, by their dotted names (None: not a column of integers), and `names` for all others."""
+
+    def __init__(self, columns: Mapping[str, Ints | None], names: dict[str, Any]) -> None:
+        self._columns, self._names = columns, names
+
+    def read_by(self, text: str) -> list[str]:
+        """The columns that the value of an expression depends on."""
+        return _related(text, tuple(self._columns))
+
+    def vectorised(self, text: str) -> Ints:
+        """An expression over the columns; `bad` where Python would raise ZeroDivisionError.
+
+        NotVectorised where it does anything but integer arithmetic, comparisons and their combinations with them.
+        """
+        return self._worked_out(_tree(text))
+
+    def _worked_out(self, node: ast.expr) -> Ints:
+        text = _text(node)
+        if not self.read_by(text):
+            return self._constant(text)
+        found = self._columns.get(text)
+        if found is not None:
+            return found
+        worker = _WORKERS.get(type(node))
+        if worker is None:
+            raise NotVectorised(text)
+        return worker(self, node)
+
+    def _constant(self, text: str) -> Ints:
+        """What is the same for all rows."""
+        try:
+            value = evaluate(text, self._names)
+        except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
+            raise NotVectorised(text) from error
+        if not isinstance(value, int):
+            raise NotVectorised(text)
+        return Ints.of(int(value))
+
+    def _binary(self, node: ast.BinOp) -> Ints:
         if type(node.op) in _ARITHMETIC:
-            return _ARITHMETIC[type(node.op)](_worked_out(node.left, names), _worked_out(node.right, names))
+            return _ARITHMETIC[type(node.op)](self._worked_out(node.left), self._worked_out(node.right))
         power = node.right.value if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) else None
-        if isinstance(power, int) and 1 <= power <= 8:
-            return functools.reduce(operator.mul, [_worked_out(node.left, names)] * power)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_worked_out(node.operand, names)
-    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
-        inside = _worked_out(node.operand, names)
-        return inside.compared(Ints.of(0), operator.eq)
-    if isinstance(node, ast.BoolOp):
-        return _combined(node, names)
-    if isinstance(node, ast.Compare) and all(type(each) in _COMPARISONS for each in node.ops):
-        return _compared(node, names)
-    raise NotVectorised(ast.unparse(node))
+        if type(power) is int and 1 <= power <= 8:
+            return functools.reduce(operator.mul, [self._worked_out(node.left)] * power)
+        raise NotVectorised(_text(node))
+
+    def _unary(self, node: ast.UnaryOp) -> Ints:
+        inside = self._worked_out(node.operand)
+        if isinstance(node.op, ast.USub):
+            return -inside
+        if isinstance(node.op, ast.Not):
+            return inside.compared(Ints.of(0), operator.eq)
+        raise NotVectorised(_text(node))
+
+    def _combined(self, node: ast.BoolOp) -> Ints:
+        """`and` and `or` as Python has them: the value of the side that decides, the others never reached."""
+        result = self._worked_out(node.values[0])
+        for each in node.values[1:]:
+            decided = (result.truth != isinstance(node.op, ast.And)) | np.asarray(result.bad)
+            if np.all(decided):
+                return result
+            other = self._worked_out(each)
+            result = result.where(other, result) if isinstance(node.op, ast.And) else result.where(result, other)
+        return result
+
+    def _chosen(self, node: ast.IfExp) -> Ints:
+        test = self._worked_out(node.test)
+        if np.all(test.truth):
+            return self._worked_out(node.body)
+        if not np.any(test.truth):
+            other = self._worked_out(node.orelse)
+            return Ints(other.values, other.bound, other.bad | np.asarray(test.bad))
+        return test.where(self._worked_out(node.body), self._worked_out(node.orelse))
+
+    def _compared(self, node: ast.Compare) -> Ints:
+        """A chain is its links, each reached where those before it hold."""
+        result, left = None, node.left
+        for how, right in zip(node.ops, node.comparators, strict=True):
+            link = self._link(left, how, right)
+            result, left = link if result is None else result.where(link, result), right
+        assert result is not None
+        return result
+
+    def _link(self, left: ast.expr, how: ast.cmpop, right: ast.expr) -> Ints:
+        if type(how) in _COMPARISONS:
+            return self._worked_out(left).compared(self._worked_out(right), _COMPARISONS[type(how)])
+        if type(how) in _IDENTITIES and _text(right) in ("None", "ABSENT") and self._columns.get(_text(left)):
+            return Ints.of(_IDENTITIES[type(how)])  # a column of integers holds neither
+        raise NotVectorised(_text(left))
+
+    def _called(self, node: ast.Call) -> Ints:
+        how = _FUNCTIONS.get(_text(node.func))
+        if how is None or node.keywords or (len(node.args) < 2) is not (how[1] is None):
+            raise NotVectorised(_text(node))
+        first, *others = (self._worked_out(each) for each in node.args)
+        return functools.reduce(how[1], others, first) if how[1] is not None else how[0](first)
 
 
-def _compared(node: ast.Compare, names: Mapping[str, Any]) -> Ints:
-    sides = [_worked_out(each, names) for each in (node.left, *node.comparators)]
-    pairs = zip(sides, node.ops, sides[1:], strict=False)
-    links = [left.compared(right, _COMPARISONS[type(how)]) for left, how, right in pairs]
-    return functools.reduce(operator.mul, links)
+_FUNCTIONS: dict[str, tuple[Callable[[Ints], Ints], Callable[[Ints, Ints], Ints] | None]] = {
+    "int": (lambda value: value, None),
+    "abs": (operator.abs, None),
+    "min": (lambda value: value, Ints.smaller),
+    "max": (lambda value: value, Ints.larger),
+}
+_WORKERS: dict[type, Callable[[Columns, Any], Ints]] = {
+    ast.BinOp: Columns._binary,
+    ast.UnaryOp: Columns._unary,
+    ast.BoolOp: Columns._combined,
+    ast.IfExp: Columns._chosen,
+    ast.Compare: Columns._compared,
+    ast.Call: Columns._called,
+}
 
 
-def _combined(node: ast.BoolOp, names: Mapping[str, Any]) -> Ints:
-    """`and` and `or`, all sides worked out; where one that Python would not reach is undefined, nothing is said."""
-    sides = [_worked_out(each, names) for each in node.values]
-    if any(np.any(side.bad) for side in sides):
-        raise NotVectorised(ast.unparse(node))
-    join = np.logical_and if isinstance(node.op, ast.And) else np.logical_or
-    return Ints(functools.reduce(join, [side.truth for side in sides]).astype(np.int64), 1)
+@functools.lru_cache(maxsize=100_000)
+def _related(text: str, columns: Collection[str]) -> list[str]:
+    paths = field_paths(text)
+    return [column for column in columns if related(column, paths)]
