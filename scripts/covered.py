@@ -31,7 +31,7 @@ class Tried:
         tasks: the auto mappings that name the pair; "card" for a bundled card's own config.
         config: "default", "minimal" (the least that works, scripts/facts/minimal_configs.json), or the card's name.
         status: "traced", "covered" (by a form found before it), "no form", "not built" or "WRONG".
-        seconds: building, tracing and verifying together.
+        seconds: building, tracing, verifying and recording what LoRA attaches, together, two at a time.
         reason: why there is no form.
     """
 
