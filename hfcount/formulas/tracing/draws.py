@@ -91,8 +91,11 @@ def one_by_one(form: Form, base: Mapping[str, Any], chance: random.Random) -> It
 def _of_few_layers(form: Form, base: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with few layers, where the form covers that: quicker to build, and as telling."""
     raw, chance = copy.deepcopy(dict(base)), random.Random(0)
+    layers = layer_fields(form)
     for place in _places(base):
-        if _path(place) in layer_fields(form) and type(old := _at(raw, place)) is int and old > _FEW_LAYERS:
+        if _path(place) not in layers or not _is_there(raw, place):
+            continue
+        if type(old := _at(raw, place)) is int and old > _FEW_LAYERS:
             tried = copy.deepcopy(raw)
             _put(tried, place, _FEW_LAYERS)
             _resize_lists(tried, place, old, _FEW_LAYERS, chance)
