@@ -28,6 +28,9 @@ def test_the_wheel_holds_the_package_and_every_card(wheel: Path) -> None:
     cards = {path.relative_to(ROOT) for path in (ROOT / "model_cards").rglob("*") if path.is_file()}
     missing = {str(path) for path in cards if f"hfcount/{path.as_posix()}" not in names}
     assert not missing, f"{len(missing)} card files are not in the wheel, {sorted(missing)[:3]}"
+    forms = {path.relative_to(ROOT).as_posix() for path in (ROOT / "hfcount/formulas/catalogue_data").glob("*.json")}
+    assert len(forms) > 500
+    assert forms <= names
     assert {"hfcount/py.typed", "hfcount/minigpt/modeling_minigpt.py"} <= names
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
 
