@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import re
 from collections.abc import Mapping, Sequence
@@ -10,20 +11,20 @@ from typing import Any
 
 from hfcount.api import as_settings, count, formula
 from hfcount.conventions import parse_figure
-from hfcount.errors import BadInput
+from hfcount.errors import BadInput, UnsoundForm
 from hfcount.fast import NotCovered
 from hfcount.fast.fields import check_fields
-from hfcount.formulas.form import Form
+from hfcount.formula_answer import FormulaAnswer
 from hfcount.formulas.solve import (
     Candidate,
     Solution,
     equation_in,
     equation_text,
-    ranks_beside,
     roots,
     sizes_beside,
     with_field,
 )
+from hfcount.limits import check_sizes, check_total
 from hfcount.lora.options import MAX_RANK
 
 
@@ -59,23 +60,25 @@ def solve(
 def solve_rank(model: str, wanted: str, targets: str | Sequence[str], **how: Any) -> Solution:
     """The ranks at which LoRA trains just less and just more than `wanted`, a share ("1%") or a number ("4M")."""
     share = _share(wanted)
+    number = parse_figure(wanted).value if share is None else 0  # a bad figure is refused before anything is built
     known = count(model, lora_r=(1, 2), lora_targets=targets, **how)
     first, second = known.lora
-    if first.trainable is None or second.trainable is None:
+    if first.trainable is None or second.trainable is None or first.all is None:
         raise BadInput(f"{known.model}: {first.reason}")
-    total = known.sizes.total
     # A share is of all parameters, adapters included, as PEFT prints it: t/(P + t) = s gives t = P·s/(1 - s).
-    target = parse_figure(wanted).value if share is None else int(total * share / (1 - share))
-    low, high, exact = ranks_beside(first.trainable, second.trainable, target)
+    target = number if share is None else int((first.all - first.trainable) * share / (1 - share))
+    slope, constant = second.trainable - first.trainable, 2 * first.trainable - second.trainable
+    # Both matrices of an adapter have r·(in + out) numbers; the constant is what is trained in full.
+    low = (target - constant) // slope
+    high = max(1, low + 1)
     ranks = [rank for rank in (low, high) if 1 <= rank <= MAX_RANK]
     rows = count(model, lora_r=ranks, lora_targets=targets, **how).lora if ranks else ()
     found = {
-        row.r: Candidate(
-            value=row.r, count=row.trainable or 0, percent=row.trainable_percent, verified=known.built
-        )
+        row.r: Candidate(value=row.r, count=row.trainable, percent=row.trainable_percent, verified=known.built)
         for row in rows
-    }  # fmt: skip
-    slope, constant = second.trainable - first.trainable, 2 * first.trainable - second.trainable
+        if row.trainable is not None
+    }
+    none = f"r = {MAX_RANK:,}, the most that hfcount counts, trains {slope * MAX_RANK + constant:,}"
     return Solution(
         model=known.model,
         model_class=known.model_class,
@@ -83,10 +86,10 @@ def solve_rank(model: str, wanted: str, targets: str | Sequence[str], **how: Any
         wanted=wanted,
         target=target,
         equation=f"{slope}*r + {constant}" if constant else f"{slope}*r",
-        exact=exact,
+        exact=(target - constant) / slope if target >= constant else None,
         below=found.get(low),
         above=found.get(high),
-        notes=(f"LoRA on {', '.join(first.targets)}", *known.notes),
+        notes=(f"LoRA on {', '.join(first.targets)}", *(() if ranks else (none,)), *known.notes),
     )
 
 
@@ -110,11 +113,9 @@ def solve_size(model: str, wanted: str, over: str, *, settings: Sequence[str] = 
     form, own = answer.form, answer.form.renamed.get(over, over)
     alone = bool(how.get("fast")) and answer.detour is None
     accept = (
-        functools.partial(_allowed, form, answer.raw, own)
-        if alone
-        else functools.partial(_counted, model, over, settings, how)
+        functools.partial(_allowed, answer, own) if alone else functools.partial(_counted, model, over, settings, how)
     )
-    below, above = sizes_beside(form, answer.raw, over, target, accept)
+    found = sizes_beside(form, answer.raw, over, target, accept)
     equation = equation_in(form, answer.raw, own)
     return Solution(
         model=answer.model,
@@ -124,28 +125,40 @@ def solve_size(model: str, wanted: str, over: str, *, settings: Sequence[str] = 
         target=target,
         equation=equation_text(equation),
         exact=roots(equation, target) if equation is not None else None,
-        below=below,
-        above=above,
-        notes=answer.notes,
+        below=found.below,
+        above=found.above,
+        notes=(*((found.remark,) if found.remark else ()), *answer.notes),
     )
 
 
-def _allowed(form: Form, raw: Mapping[str, Any], field: str, found: Candidate) -> Candidate | None:
-    """The candidate, unless its heads do not divide its width."""
+def _allowed(answer: FormulaAnswer, field: str, found: Candidate) -> Candidate | str:
+    """The candidate, or why it cannot be: its heads do not divide its width, or it is larger than hfcount builds."""
+    assert answer.form is not None
+    changed = with_field(answer.form, answer.raw, field, found.value)
     try:
-        check_fields(form, with_field(form, raw, field, found.value))
-    except NotCovered:
-        return None
+        check_fields(answer.form, changed)
+        check_sizes(changed, where=answer.model)
+        check_total(found.count, where=answer.model)
+    except (NotCovered, BadInput) as reason:
+        return str(reason)
     return found
 
 
 def _counted(
     model: str, over: str, settings: Sequence[str], how: Mapping[str, Any], found: Candidate
-) -> Candidate | None:
-    """The candidate after the model itself was counted at it; None where it cannot be built so."""
+) -> Candidate | str:
+    """The candidate after the model itself was counted at it, or why it cannot be built so.
+
+    UnsoundForm where the form says otherwise.
+    """
     options = {key: value for key, value in how.items() if key != "fast"}
     try:
         real = count(model, settings=[*settings, f"{over}={found.value}"], **options).sizes.total
-    except BadInput:
-        return None
-    return Candidate(value=found.value, count=real, verified=True)
+    except BadInput as reason:
+        return str(reason)
+    if real != found.count:
+        raise UnsoundForm(
+            f"{model}: with {over} = {found.value:,} the form gives {found.count:,}, the model has {real:,}: "
+            "a fault, please report it"
+        )
+    return dataclasses.replace(found, verified=True)

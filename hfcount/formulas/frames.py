@@ -23,8 +23,9 @@ from hfcount.errors import BadInput
 from hfcount.formulas.expressions import evaluate as worked_out
 from hfcount.formulas.expressions import field_paths, holds, namespace
 from hfcount.formulas.form import Form, component_polynomials
+from hfcount.formulas.paths import at, every, put, related, take_out
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.vectors import LARGEST, Columns, Ints, NotVectorised, related
+from hfcount.formulas.vectors import LARGEST, Columns, Ints, NotVectorised
 
 TOTAL = "total"
 
@@ -193,7 +194,7 @@ def _integer(text: str, names: dict[str, Any]) -> int:
 def _own_columns(form: Form, frame: pd.DataFrame, given: Mapping[str, Any]) -> dict[str, pd.Series]:
     """The columns by the names that the expressions use; BadInput for one that is no field that the form knows."""
     read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
-    known = {*read, *form.renamed, *form.renamed.values(), *_flat(form.defaults), *_flat(given), "model_type"}
+    known = {*read, *form.renamed, *form.renamed.values(), *every(form.defaults), *every(given), "model_type"}
     columns: dict[str, pd.Series] = {}
     for place, column in enumerate(map(str, frame.columns)):
         own = form.renamed.get(column, column)
@@ -213,7 +214,7 @@ def _check_labels(column: str, read: set[str], given: Mapping[str, Any]) -> None
     """BadInput where the names of the labels would decide how many there are."""
     scope, _, last = column.rpartition(".")
     count = f"{scope}.num_labels" if scope else "num_labels"
-    named = isinstance(_plain_at(given, count.replace("num_labels", "id2label")), Mapping)
+    named = isinstance(at(given, count.replace("num_labels", "id2label")), Mapping)
     if count in read and (last == "id2label" or (last == "num_labels" and named)):
         raise BadInput(f"{column}: the class counts the names in id2label; give {count}, and a config without them")
 
@@ -223,9 +224,9 @@ def _without(form: Form, given: Mapping[str, Any], columns: Mapping[str, Any]) -
     rest = copy.deepcopy(dict(given))
     for path in columns:
         for name in (path, *(alias for alias, own in form.renamed.items() if own == path)):
-            _take_out(rest, name)
+            take_out(rest, name)
         scope = path.rpartition(".")[0]
-        if scope and not isinstance(_plain_at(rest, scope), Mapping):
+        if scope and not isinstance(at(rest, scope), Mapping):
             put(rest, scope, {})
     return rest
 
@@ -264,47 +265,14 @@ def _is_whole(cell: Any) -> bool:
     return cell is None or isinstance(cell, int) or (isinstance(cell, float) and cell.is_integer())
 
 
-def _flat(fields: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    for key, value in fields.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-
-
-def _plain_at(fields: Mapping[str, Any], path: str) -> Any:
-    value: Any = fields
-    for part in path.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
-
-
 def _at(base: Mapping[str, Any], path: str, form: Form) -> Any:
     """What a field is where no column gives it: the class's default."""
-    default = _plain_at(form.defaults, path)
-    return _plain_at(base, path) if default is None else default
+    default = at(form.defaults, path)
+    return at(base, path) if default is None else default
 
 
 def _holds(fields: Mapping[str, Any], path: str) -> bool:
-    return isinstance(_plain_at(fields, path), Mapping)
-
-
-def put(fields: dict[str, Any], path: str, value: Any) -> None:
-    """Put a value at a dotted path, in place; what stands in the way of a nested config is replaced by one."""
-    *scopes, last = path.split(".")
-    for scope in scopes:
-        inner = fields.get(scope)
-        fields[scope] = inner if isinstance(inner, dict) else {}
-        fields = fields[scope]
-    fields[last] = value
-
-
-def _take_out(fields: dict[str, Any], path: str) -> None:
-    *scopes, last = path.split(".")
-    holder: Any = fields
-    for scope in scopes:
-        holder = holder.get(scope) if isinstance(holder, dict) else None
-    if isinstance(holder, dict):
-        holder.pop(last, None)
+    return isinstance(at(fields, path), Mapping)
 
 
 def _plain(value: Any) -> Any:

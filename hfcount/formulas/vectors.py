@@ -9,12 +9,13 @@ from __future__ import annotations
 import ast
 import functools
 import operator
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import numpy as np
 
 from hfcount.formulas.expressions import compiled, evaluate, field_paths
+from hfcount.formulas.paths import related
 
 LARGEST = 2**63 - 1
 
@@ -136,15 +137,6 @@ def _tree(text: str) -> ast.expr:
 @functools.cache
 def _text(node: ast.expr) -> str:
     return ast.unparse(node)
-
-
-def related(path: str, paths: Iterable[str]) -> bool:
-    """Whether a dotted field is one of `paths`, holds one of them, or stands inside one.
-
-    >>> related("a.b", ["a.b.c"]), related("a.b", ["a"]), related("a.b", ["a.c"])
-    (True, True, False)
-    """
-    return any(path == each or path.startswith(f"{each}.") or each.startswith(f"{path}.") for each in paths)
 
 
 class Columns:
