@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 
 import pytest
@@ -9,9 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import hfcount
-from hfcount.errors import BadInput
+from hfcount.errors import BadInput, UnsoundForm
+from hfcount.formulas import catalogue
 from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.solve import equation_in, roots
+from hfcount.formulas.solve import Candidate, equation_in, roots, sizes_beside
+from hfcount.solving import _counted
 
 
 def test_a_share_of_gpt2() -> None:
@@ -57,6 +60,47 @@ def test_a_field_by_its_other_name_and_inside_a_config() -> None:
     solution = hfcount.solve("gemma-3-4b-pt", parameters="10B", over="text_config.intermediate_size", fast=True)
     assert solution.below.count <= 10**10 < solution.above.count
     assert solution.above.value == solution.below.value + 1
+
+
+def test_a_size_with_which_the_count_falls_first() -> None:
+    """ViT: 3·p² + 1 numbers a patch and (224 // p)² + 1 positions, of 768 each: fewest in between."""
+    solution = hfcount.solve("vit-base-patch16-224", parameters="100M", over="patch_size", fast=True)
+    totals = {}
+    for size in (1, 2, 3, 77, 78, 79, 80):
+        totals[size] = hfcount.count("vit-base-patch16-224", settings={"patch_size": size}).sizes.total
+    assert totals[1] > 10**8 > totals[2]
+    assert solution.below.value == max((each for each in totals if totals[each] <= 10**8), key=totals.__getitem__)
+    assert solution.above.value == min((each for each in totals if totals[each] > 10**8), key=totals.__getitem__)
+    assert "does not only grow with patch_size" in solution.notes[0]
+    assert solution.equation is None
+
+
+def test_more_than_can_be_built() -> None:
+    solution = hfcount.solve("gpt2", parameters="10T", over="n_layer", fast=True)
+    assert solution.nearest is None
+    assert solution.notes[0] == f"n_layer = 4,000, the most that hfcount builds, gives {39385344 + 4000 * 7087872:,}"
+    solution = hfcount.solve("gpt2", trainable="99.9999%")
+    assert solution.nearest is None
+    assert "r = 1,000,000, the most" in solution.notes[1]
+
+
+def test_only_values_that_meet_the_conditions() -> None:
+    form = next(catalogue.forms("gpt2"))
+    raw = {"model_type": "gpt2"}
+    few = dataclasses.replace(form, guards=(*form.guards, "n_layer % 50 == 7"))
+    found = sizes_beside(few, raw, "n_layer", 10**9, lambda candidate: candidate)
+    assert (found.below.value, found.above.value, found.remark) == (107, 157, None)
+    none = dataclasses.replace(form, guards=(*form.guards, "n_layer < 0"))
+    found = sizes_beside(none, raw, "n_layer", 10**9, lambda candidate: candidate)
+    assert (found.below, found.above) == (None, None)
+    assert found.remark == "with n_layer = 135 it does not hold that n_layer < 0"
+    found = sizes_beside(form, raw, "n_layer", 10**9, lambda candidate: "the model refuses")
+    assert found.remark == "the model refuses"
+
+
+def test_a_form_that_the_model_contradicts_is_a_fault() -> None:
+    with pytest.raises(UnsoundForm, match="the form gives 1, the model has 46,473,216"):
+        _counted("gpt2", "n_layer", (), {}, Candidate(value=1, count=1))
 
 
 @pytest.mark.parametrize(
