@@ -28,6 +28,8 @@ from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.vectors import LARGEST, Columns, Ints, NotVectorised
 
 TOTAL = "total"
+ROUNDS = 1_000_000
+"""An expression that goes through a range is not worked out for larger numbers than this, which would take minutes."""
 
 
 def evaluate(
@@ -113,7 +115,14 @@ class Table:
         if not read:
             return how(text, namespace(self._base))
         names = _Fields(self.form, self._given, self._base)
-        return self._by_code(read, lambda *cells: how(text, names.with_cells(read, cells)), dtype)
+        ranges = "range(" in text
+
+        def each(*cells: Any) -> Any:
+            if ranges and any(isinstance(cell, int) and cell > ROUNDS for cell in cells):
+                return False  # as a condition: not met; as a size: not known, and the condition on it is not met
+            return how(text, names.with_cells(read, cells))
+
+        return self._by_code(read, each, dtype)
 
     def _by_code(self, paths: tuple[str, ...], how: Any, dtype: Any) -> Any:
         """`how` of the cells in these columns, once for each combination that occurs."""

@@ -36,6 +36,20 @@ def test_quiet_is_the_nearest_value_alone(capsys: pytest.CaptureFixture[str]) ->
 
 
 @pytest.mark.parametrize(
+    "arguments", [["--parameters", "10T", "--over", "n_layer", "--fast"], ["--trainable", "99.9999%"]]
+)
+def test_what_no_value_meets(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 1, and the reason; nothing at all where only the value was asked for."""
+    assert run(["solve", "gpt2", *arguments]) == 1
+    out = capsys.readouterr().out
+    assert "the most that hfcount" in out
+    assert run(["solve", "gpt2", *arguments, "--format", "json"]) == 1
+    assert json.loads(capsys.readouterr().out)["nearest"] is None
+    assert run(["solve", "gpt2", *arguments, "--quiet"]) == 1
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
     "arguments",
     [
         ["gpt2"], ["gpt2", "--parameters", "1B", "--over", "foo"], ["gpt2", "--trainable", "200%"],

@@ -292,6 +292,13 @@ def test_a_column_that_is_no_field_is_refused() -> None:
         evaluate(form_of("gpt2"), pd.DataFrame({"no_such_field": [1]}))
 
 
+def test_an_absurd_depth_takes_no_minutes() -> None:
+    """Jamba's layers are counted by going through their numbers."""
+    frame = pd.DataFrame({"num_hidden_layers": [32, 10**15]})
+    found = evaluate(form_of("jamba"), frame, errors="coerce")
+    assert found.isna().tolist() == [False, True]
+
+
 def test_an_empty_table_gives_an_empty_column() -> None:
     assert len(evaluate(form_of("gpt2"), pd.DataFrame({"n_embd": np.array([], dtype=int)}))) == 0
 
