@@ -167,7 +167,8 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
     model_class = model_class_named(target.model_class)
     if model_class is None:
         return "not built", "no class of this name that can run", None
-    config_class = CONFIG_MAPPING.get(target.model_type, model_class.config_class)
+    known = target.model_type in CONFIG_MAPPING  # which has no `get` of its own
+    config_class = CONFIG_MAPPING[target.model_type] if known else model_class.config_class
     try:
         subject = Subject(raw=target.raw, config_class=config_class, model_class=model_class)
         for form in forms:

@@ -11,7 +11,7 @@ from hfcount.fast.fields import check_fields, lay_over, plain_fields
 from hfcount.fast.reasons import NotCovered
 from hfcount.fast.rows import kinds, one_by_one, totals
 from hfcount.formulas import catalogue
-from hfcount.formulas.config_fields import PlainConfig, is_completed
+from hfcount.formulas.config_fields import PlainConfig, example_of, is_completed
 from hfcount.formulas.form import Form, RowValue
 from hfcount.formulas.verified import closed_form_of, provenance
 from hfcount.limits import MAX_PARAMETERS
@@ -99,7 +99,7 @@ def _form_for(raw: Mapping[str, Any], class_name: str | None) -> Form:
 
 def _numbers(form: Form, raw: Mapping[str, Any]) -> tuple[list[RowValue], list[RowValue], int]:
     """The parameters and buffers with their numbers, and the size of a tied head; NotCovered for what is no size."""
-    if form.buffers is None or not form.knows_buffers(raw):
+    if form.buffers is None or not form.knows_buffers(raw) or _rotary(raw) != _rotary(example_of(form)):
         raise NotCovered(f"the form of {form.model_class} does not know its buffers here")
     try:
         rows, buffers = form.evaluated(raw), form.evaluated(raw, form.buffers)
@@ -110,6 +110,15 @@ def _numbers(form: Form, raw: Mapping[str, Any]) -> tuple[list[RowValue], list[R
         if value.times < 0 or any(size < 0 for size in value.shape):
             raise NotCovered(f"{value.row.name} would have a negative size")
     return rows, buffers, tied_head
+
+
+_ROTARY = ("rotary_pct", "partial_rotary_factor", "rotary_emb_fraction", "rope_pct")
+
+
+def _rotary(fields: Mapping[str, Any]) -> list[Any]:
+    """Which share of the heads is rotated, wherever it is said: buffers have their size by it, parameters never."""
+    found = [fields[name] for name in _ROTARY if name in fields]
+    return found + [each for value in fields.values() if isinstance(value, Mapping) for each in _rotary(value)]
 
 
 def _lora(form: Form, raw: Mapping[str, Any], adapters: Sequence[LoraOptions]) -> tuple[LoraCount, ...]:

@@ -128,6 +128,8 @@ class Form:
         noticed += [
             f"{alias} and {name} are the same" for alias, name in self.renamed.items() if _differ(raw, alias, name)
         ]
+        if labels_disputed(raw):
+            noticed.append("id2label has as many labels as num_labels says")
         sizes = [f"({text}) >= 0" for text in self.symbols.values()]
         return noticed + [guard for guard in (*self.guards, *sizes) if not holds(guard, names)]
 
@@ -137,6 +139,7 @@ class Form:
         return (
             not any(_has(raw, path) for path in self.noticed)
             and not any(_differ(raw, alias, name) for alias, name in self.renamed.items())
+            and not labels_disputed(raw)
             and all(holds(guard, names) for guard in self.guards)
             and all(holds(f"({text}) >= 0", names) for text in self.symbols.values())
         )
@@ -190,6 +193,14 @@ def _with_labels(raw: dict[str, Any]) -> dict[str, Any]:
         key: _with_labels(dict(value)) if isinstance(value, Mapping) and key.endswith("config") else value
         for key, value in raw.items()
     }
+
+
+def labels_disputed(raw: Mapping[str, Any]) -> bool:
+    """Whether `num_labels` and `id2label` say two things, here or in a config inside."""
+    named, number = raw.get("id2label"), raw.get("num_labels")
+    if isinstance(named, Mapping) and number is not None and number != len(named):
+        return True
+    return any(labels_disputed(value) for value in raw.values() if isinstance(value, Mapping))
 
 
 _NOTHING = object()

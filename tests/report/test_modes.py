@@ -6,6 +6,7 @@ import csv as csv_module
 import dataclasses
 import io
 import json
+from pathlib import Path
 
 import pytest
 
@@ -64,7 +65,8 @@ def test_json_has_the_fixed_names(gpt2: Count) -> None:
     assert all({"name", "parameters", "published", "note"} <= set(each) for each in parsed["conventions"])
 
 
-def test_without_a_form_the_formula_is_null_and_nothing_fails() -> None:
+def test_without_a_form_the_formula_is_null_and_nothing_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hfcount.formulas.catalogue.PACKAGED", tmp_path)
     result = count("rwkv-4-169m-pile", lora_r=())
     assert result.form is None
     formula = document.count_document(result)["formula"]
