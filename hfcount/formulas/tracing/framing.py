@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import importlib.metadata
+import re
 from collections.abc import Iterator, Mapping
 from types import CodeType
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form, filled_in
 from hfcount.formulas.tracing.assemble import defaults_read, essential, picked
-from hfcount.formulas.tracing.plant import RUN_TIME, completed, raw_value
+from hfcount.formulas.tracing.plant import RUN_TIME, completed, given_by_owner, raw_value
 from hfcount.formulas.tracing.writing import equals, literal
 
 
@@ -126,7 +127,15 @@ def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
         defaults=filled_in(form.defaults, told),
         unsaid={**form.unsaid, **unsaid},
         noticed=tuple(dict.fromkeys((*form.noticed, *misplaced(form, base, config_class)))),
+        buffer_guards=tuple(dict.fromkeys((*form.buffer_guards, *halves(form)))),
     )
+
+
+def halves(form: Form) -> list[str]:
+    """That what rotary embeddings halve is even: some of their kinds round an odd size up, some down."""
+    used = {size for row in form.buffers or () for size in row.shape}
+    found = (re.fullmatch(r"\((.+) \+ 1\)//2", text) for name, text in form.symbols.items() if name in used)
+    return [f"({each[1]}) % 2 == 0" for each in found if each]
 
 
 def misplaced(form: Form, base: Mapping[str, Any], config_class: Any) -> list[str]:
@@ -163,7 +172,8 @@ def _where_given(name: str, usual: Any, config_class: Any) -> dict[str, Any]:
     for given in ({}, {"model_type": model_type}):
         try:
             config = config_class.from_dict({**plain, name: dict(given)})
-            found = completed({**plain, name: dict(given)}, config)[name]
+            inner = getattr(config, name)
+            found = {**completed(given_by_owner(inner), inner), "model_type": inner.model_type}
         except Exception:  # a class that wants to be told, of the type perhaps
             continue
         if not given and found.get("model_type") == model_type:

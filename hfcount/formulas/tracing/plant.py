@@ -45,7 +45,7 @@ def completed(raw: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Any
         value: Any = vars(config).get(field.name)
         if hasattr(value, "model_type") and hasattr(value, "to_dict"):
             given = result.get(field.name)
-            inner = given if isinstance(given, Mapping) else _given_by_owner(value)
+            inner = given if isinstance(given, Mapping) else given_by_owner(value)
             result[field.name] = {**completed(inner, value), "model_type": value.model_type}
         elif field.name in result or field.name.startswith("_"):
             continue
@@ -56,7 +56,7 @@ def completed(raw: Mapping[str, Any], config: PreTrainedConfig) -> dict[str, Any
     return {key: value for key, value in result.items() if _is_json(value)}
 
 
-def _given_by_owner(config: Any) -> dict[str, Any]:
+def given_by_owner(config: Any) -> dict[str, Any]:
     """What a config around this one gave it where nothing was given: its values that are not its class's defaults."""
     try:
         usual = vars(type(config)())
