@@ -105,7 +105,13 @@ def measured(rounds: int) -> dict[str, list[float]]:
         empty.mkdir()
         kept = {key: value for key, value in os.environ.items() if not key.lower().endswith("_proxy")}
         endpoint = f"http://127.0.0.1:{server.server_port}"
-        environment = {**kept, "HF_ENDPOINT": endpoint, "HF_HOME": folder, "HF_HUB_DISABLE_TELEMETRY": "1"}
+        environment = {
+            **kept,
+            "HF_ENDPOINT": endpoint,
+            "HF_HOME": folder,
+            "HF_HUB_DISABLE_TELEMETRY": "1",
+            "HF_HUB_OFFLINE": "0",
+        }
         for turn in range(rounds + 1):
             for name in COMMANDS:
                 taken = timed(name, environment, str(empty))
