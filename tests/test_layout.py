@@ -22,7 +22,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("limits", "classes", "overrides", "configs"),
     ("skeleton",),
     ("components", "experts", "inventory"),
-    ("formulas", "conventions", "lora", "breakdown"),
+    ("formulas", "conventions", "lora", "quantization", "budget", "breakdown"),
     ("result",),
     ("fast",),
     ("formula_answer",),
@@ -84,9 +84,12 @@ def test_every_module_has_a_floor() -> None:
     assert rooms <= placed, f"no floor for {sorted(rooms - placed)}"
 
 
-@pytest.mark.parametrize("room", ["formulas", "conventions", "lora"])
+ANSWERS = ("formulas", "conventions", "lora", "quantization", "budget")
+
+
+@pytest.mark.parametrize("room", ANSWERS)
 def test_answers_do_not_import_each_other(room: str) -> None:
-    others = {"formulas", "conventions", "lora"} - {room}
+    others = set(ANSWERS) - {room}
     for path in sorted((PACKAGE / room).rglob("*.py")):
         assert not {room_of(name) for name in imports_of(path)} & others, f"{path.name} imports another answer"
 

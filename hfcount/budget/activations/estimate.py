@@ -1,0 +1,84 @@
+"""Activations of a model whose layers have no dataflow written down: an estimate from the sizes of its linear layers."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from hfcount.budget.activations.settings import Activations, Setting
+from hfcount.budget.recipes import BYTES
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def estimated(model: PreTrainedModel, setting: Setting, *, unknown: str) -> Activations:
+    """Bytes kept if every matrix keeps its input and every norm its input in fp32, for batch·seq rows.
+
+    1. Linear layers of one module with inputs of one size share them: their input is counted once, and the outputs of
+       an attention's projections once more, since the attention keeps q, k, v and its result.
+    2. A norm keeps its input in fp32 and its result.
+    3. Experts are passed by as many tokens as are chosen, of one expert's sizes.
+    4. The loss keeps fp32 logits.
+    """
+    width = BYTES[setting.autocast or setting.dtype]
+    rows = setting.batch * setting.seq
+    layers = inside = 0
+    stack = _deepest_stack(model)
+    for name, module in model.named_modules():
+        each = rows * _kept_by(module, width)
+        inside += each if name.startswith(f"{stack}.") else 0
+        layers += each
+    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
+    if head is not None and hasattr(head, "weight"):
+        layers += rows * 4 * int(head.weight.shape[0])
+    count = max(1, _count(model, stack))
+    basis = (
+        f"estimate: no dataflow is known for {unknown}; every matrix keeps its input, every norm its input in fp32, "
+        "attention q, k, v and its result, for batch x seq rows"
+    )
+    if not setting.checkpointing or not stack:
+        return Activations(kept=layers, exact=False, basis=basis)
+    inputs = count * rows * width * _width(model)
+    outside = layers - inside
+    return Activations(
+        kept=outside + inputs, recomputed=inputs + inside // count, exact=False, basis=f"{basis}; layers checkpointed"
+    )
+
+
+def _kept_by(module: Any, width: int) -> int:
+    """Bytes a row that the children of `module` keep."""
+    inputs: set[int] = set()
+    total = outputs = 0
+    for child in module.children():
+        shape = tuple(getattr(getattr(child, "weight", None), "shape", ()))
+        kind = type(child).__name__
+        if len(shape) == 2 and "Embedding" not in kind:
+            sides = shape if kind == "Conv1D" else shape[::-1]
+            inputs.add(sides[0])
+            outputs += sides[1]
+        elif len(shape) == 1:  # a norm
+            total += (4 + width) * shape[0]
+    for leaf, parameter in module.named_parameters(recurse=False):
+        if parameter.dim() == 3 and not leaf.endswith("bias"):  # fused experts: one of them, as many times as chosen
+            total += width * 2 * max(parameter.shape[1:])
+    return total + width * (sum(inputs) + outputs)
+
+
+def _deepest_stack(model: PreTrainedModel) -> str:
+    """The path of the list with the most parameters in its items: the layers."""
+    from torch import nn
+
+    stacks = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
+    largest = max(stacks, key=lambda each: sum(p.numel() for p in each[1].parameters()), default=("", None))
+    return largest[0]
+
+
+def _count(model: PreTrainedModel, stack: str) -> int:
+    return len(model.get_submodule(stack)) if stack else 0  # type: ignore[arg-type]
+
+
+def _width(model: PreTrainedModel) -> int:
+    embeddings = model.get_input_embeddings()
+    shape = tuple(getattr(getattr(embeddings, "weight", None), "shape", (0, 0)))
+    return int(shape[-1]) if shape else math.isqrt(0)

@@ -1,0 +1,114 @@
+"""The buckets of a training run's memory, each a function of one table: a row for every tensor that the run keeps.
+
+The table of tensors has the columns `name`, `shape`, `numel`, `trained`, `dtype` (what it is kept in), `bytes` (what
+that takes: for a quantized row bitsandbytes' bytes) and `quantized`. Weights, the master copy and gradients are sums
+over it; the optimizer's state follows from the trained shapes (see optimizers.py), activations from the model's layers
+(see activations/).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hfcount.budget.optimizers import Optimizer, State, optimizer_state
+from hfcount.budget.recipes import BYTES, Precision
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+TENSORS = ("name", "shape", "numel", "trained", "dtype", "bytes", "quantized")
+
+
+def loaded_dtypes(table: pd.DataFrame, dtype: str, *, kept: Iterable[str], explicit: str) -> list[str]:
+    """What each row of the inventory `table` has after the model was loaded in `dtype`.
+
+    transformers keeps some modules in fp32 whatever is asked (`kept`: names or globs, see `_keep_in_fp32_modules` in
+    transformers/modeling_utils.py), and a parameter that its class made in another type than `explicit`, the type of
+    the whole, stays in that.
+    """
+    patterns = [re.compile(re.escape(each).replace(r"\*", r"\d+")) for each in kept]
+    found = []
+    for name, own in zip(table["name"], table["dtype"], strict=True):
+        if any(pattern.search(name) for pattern in patterns):
+            found.append("float32")
+        else:
+            found.append(dtype if own == explicit or own not in BYTES else own)
+    return found
+
+
+def full_tensors(table: pd.DataFrame, dtypes: Sequence[str]) -> pd.DataFrame:
+    """The tensors of full fine-tuning: every row of the inventory, trained."""
+    return _tensors(table, dtypes, trained=True)
+
+
+def frozen_tensors(
+    table: pd.DataFrame, dtypes: Sequence[str], *, quantized: Mapping[str, int] | None = None, upcast: bool = False
+) -> pd.DataFrame:
+    """The tensors of a frozen base: `quantized` gives the bytes of the rows that bitsandbytes holds, by name.
+
+    `upcast` is what `prepare_model_for_kbit_training` does (peft/utils/other.py): every other 16-bit parameter
+    becomes fp32, embeddings, heads and fused experts included.
+    """
+    packed = quantized or {}
+    if upcast:
+        dtypes = ["float32" if dtype in ("float16", "bfloat16") else dtype for dtype in dtypes]
+    tensors = _tensors(table, dtypes, trained=False)
+    rows = tensors["name"].isin(packed)
+    tensors.loc[rows, "bytes"] = [packed[name] for name in tensors.loc[rows, "name"]]
+    tensors["quantized"] = rows
+    return tensors
+
+
+def _tensors(table: pd.DataFrame, dtypes: Sequence[str], *, trained: bool) -> pd.DataFrame:
+    tensors = table[["name", "shape", "numel"]].copy()
+    tensors["trained"] = trained
+    tensors["dtype"] = list(dtypes)
+    tensors["bytes"] = tensors["numel"] * tensors["dtype"].map(BYTES)
+    tensors["quantized"] = False
+    return tensors[list(TENSORS)]
+
+
+def weights_bytes(tensors: pd.DataFrame) -> int:
+    """All that the model itself takes: frozen, quantized and trained tensors in the types that they are kept in."""
+    return int(tensors["bytes"].sum())
+
+
+def master_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
+    """The fp32 copies that the optimizer steps instead of 16-bit parameters (Micikevicius et al. 2018, section 3.1)."""
+    if not precision.master:
+        return 0
+    narrow = tensors["trained"] & (tensors["dtype"] != "float32")
+    return 4 * int(tensors.loc[narrow, "numel"].sum())
+
+
+def gradients_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
+    """One number for every trained parameter: autograd gives nothing to what is frozen.
+
+    A gradient has its parameter's type, unless the recipe adds gradients up in a wider one.
+    """
+    trained = tensors[tensors["trained"]]
+    width = trained["dtype"].map(BYTES).clip(lower=BYTES[precision.gradients])
+    return int((trained["numel"] * width).sum())
+
+
+def state_of(tensors: pd.DataFrame, precision: Precision, chosen: Optimizer) -> State:
+    """The optimizer's state; moments have the type of what is stepped: the master copy, else the parameter."""
+    trained = tensors[tensors["trained"]]
+    total = State()
+    for dtype, rows in trained.groupby("dtype", sort=False):
+        if chosen.of_gradient and not precision.master:
+            own = precision.gradients
+        elif precision.master or precision.moments == "float32":
+            own = "float32"
+        else:
+            own = str(dtype)
+        state = optimizer_state(rows["shape"], chosen, dtype=own)
+        total = State(
+            moments=total.moments + state.moments,
+            tables=max(total.tables, state.tables),
+            scalars=total.scalars + state.scalars,
+            paged=total.paged + state.paged,
+        )
+    return total

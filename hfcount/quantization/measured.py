@@ -1,0 +1,77 @@
+"""bitsandbytes' own bytes for a shape: a tensor of it is really quantized and what came out is weighed.
+
+On the GPU where there is one, else on the CPU, which bitsandbytes can since 0.46 or so. The values do not matter, only
+the shape does, so zeros are quantized. A tensor that is too large for the time or memory it would take is left to the
+closed form, which the smaller ones have just confirmed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from hfcount.quantization.storage import FOUR_BIT, Scheme, Stored
+
+MOST_ELEMENTS = {"cpu": 2**22, "cuda": 2**28}
+
+
+def measured(shape: Sequence[int], scheme: Scheme, device: str) -> Stored | None:
+    """What bitsandbytes stores on `device` for a matrix of `shape`; None where it cannot or the matrix is too large."""
+    import torch
+
+    if math.prod(shape) > MOST_ELEMENTS.get(device, 0):
+        return None
+    with quiet_bitsandbytes():
+        try:
+            return _weighed(torch.zeros(tuple(shape), dtype=torch.float16, device=device), scheme)
+        except (ImportError, RuntimeError, NotImplementedError):
+            return None
+
+
+def device() -> str:
+    """Where bitsandbytes would quantize here: "cuda" where torch sees a device, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def _weighed(weight: Any, scheme: Scheme) -> Stored:
+    import bitsandbytes
+    import torch
+
+    if scheme.kind in FOUR_BIT:
+        storage = {1: torch.uint8, 2: torch.bfloat16, 4: torch.float32}[scheme.storage_bytes]
+        packed, state = bitsandbytes.functional.quantize_4bit(
+            weight,
+            blocksize=scheme.block,
+            compress_statistics=scheme.double,
+            quant_type=scheme.kind,
+            quant_storage=storage,
+        )
+        return weigh_state(packed, state)
+    layer = bitsandbytes.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False).to(weight.device)  # type: ignore[misc]
+    return Stored(packed=layer.nbytes, absmax=layer.SCB.nbytes)
+
+
+def weigh_state(packed: Any, state: Any) -> Stored:
+    """The bytes of a 4-bit tensor and its `quant_state`, term by term."""
+    nested, tables = 0, state.code.nbytes
+    if state.nested:
+        nested = state.state2.absmax.nbytes + state.offset.nbytes
+        tables += state.state2.code.nbytes
+    return Stored(packed=packed.nbytes, absmax=state.absmax.nbytes, nested=nested, tables=tables)
+
+
+@contextlib.contextmanager
+def quiet_bitsandbytes() -> Iterator[None]:
+    """A context in which bitsandbytes does not warn of kernels that weighing does not need."""
+    logger = logging.getLogger("bitsandbytes")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
