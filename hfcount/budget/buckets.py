@@ -76,7 +76,7 @@ def weights_bytes(tensors: pd.DataFrame) -> int:
 
 
 def master_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
-    """The fp32 copies that the optimizer steps instead of 16-bit parameters (Micikevicius et al. 2018, section 3.1)."""
+    """The fp32 copies that the optimizer steps for 16-bit parameters (Micikevicius et al. 2018, section 3.1)."""
     if not precision.master:
         return 0
     narrow = tensors["trained"] & (tensors["dtype"] != "float32")

@@ -1,7 +1,7 @@
 """What an optimizer keeps for every trained parameter, as its own code allocates it.
 
-    adamw        two moments of the parameter's shape (Loshchilov and Hutter 2019; torch/optim/adamw.py), in the type of
-                 the parameter that it steps: the master copy where there is one
+    adamw        two moments of the parameter's shape (Loshchilov and Hutter 2019; torch/optim/adamw.py), in the type
+                 of the parameter that it steps: the master copy where there is one
     adamw-8bit   the same moments in one byte an element, with an fp32 absmax for every 256 of them and each moment
                  (Dettmers et al. 2022, arXiv 2110.02861; bitsandbytes/optim/optimizer.py, Optimizer2State.init_state):
                  2n + 2·4·ceil(n/256). A tensor of fewer than 4,096 elements keeps fp32 moments, 8n. The two code

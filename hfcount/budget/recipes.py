@@ -1,11 +1,11 @@
 """How a training run keeps its numbers: each recipe says the element type of every bucket, and who trains that way.
 
-"Mixed precision" names at least four different things, which differ by a factor of two in memory; here each has a name.
+"Mixed precision" names four different things or more, which differ by a factor of two in memory; each has a name here.
 Bytes of a trained parameter in full fine-tuning with AdamW, weights + master + gradients + moments:
 
     mixed-fp16, mixed-bf16   2 + 4 + 2 + 8 = 16   Rajbhandari et al. 2020 (ZeRO, arXiv 1910.02054), section 3.1
     megatron-bf16            2 + 4 + 4 + 8 = 18   gradients added up in fp32 (Megatron-LM's distributed optimizer)
-    autocast-fp16, -bf16     4 + 0 + 4 + 8 = 16   torch.autocast over fp32 weights: transformers' Trainer with fp16=True
+    autocast-fp16, -bf16     4 + 0 + 4 + 8 = 16   torch.autocast over fp32 weights: transformers' Trainer, fp16=True
                                                   or bf16=True and a model loaded in fp32
     bf16                     2 + 0 + 2 + 4 =  8   everything in bf16, the moments too: a model loaded in bf16 and
                                                   trained as it stands

@@ -19,7 +19,7 @@ MOST_ELEMENTS = {"cpu": 2**22, "cuda": 2**28}
 
 
 def measured(shape: Sequence[int], scheme: Scheme, device: str) -> Stored | None:
-    """What bitsandbytes stores on `device` for a matrix of `shape`; None where it cannot or the matrix is too large."""
+    """What bitsandbytes stores on `device` for a matrix of `shape`; None where it cannot, or it is too large."""
     import torch
 
     if math.prod(shape) > MOST_ELEMENTS.get(device, 0):

@@ -1,4 +1,4 @@
-"""Activations of a model whose layers have no dataflow written down: an estimate from the sizes of its linear layers."""
+"""Activations of a model whose layers have no dataflow written down: estimated from the sizes of its linear layers."""
 
 from __future__ import annotations
 
