@@ -26,6 +26,7 @@ from hfcount.errors import (
 
 if TYPE_CHECKING:
     from hfcount.api import Count, compare, count, explain, formula
+    from hfcount.budgeting import memory
     from hfcount.solving import solve
 
 _FROM_API = ("Count", "compare", "count", "explain", "formula")
@@ -46,6 +47,7 @@ __all__ = [
     "count",
     "explain",
     "formula",
+    "memory",
     "solve",
 ]
 
@@ -60,6 +62,10 @@ def __getattr__(name: str) -> Any:
         from hfcount.solving import solve
 
         return solve
+    if name == "memory":
+        from hfcount.budgeting import memory
+
+        return memory
     raise AttributeError(f"module 'hfcount' has no attribute {name!r}")
 
 

@@ -108,10 +108,10 @@ def components(parts: Iterable[Part], form: ClosedForm | None) -> tuple[Componen
 
 
 @functools.cache
-def versions() -> Mapping[str, str]:
+def versions(packages: Iterable[str] = PACKAGES) -> Mapping[str, str]:
     """The installed version of each package that the figures depend on; importing none of them."""
     found = {}
-    for package in PACKAGES:
+    for package in packages:
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -55,9 +55,8 @@ def frozen_tensors(
     if upcast:
         dtypes = ["float32" if dtype in ("float16", "bfloat16") else dtype for dtype in dtypes]
     tensors = _tensors(table, dtypes, trained=False)
-    rows = tensors["name"].isin(packed)
-    tensors.loc[rows, "bytes"] = [packed[name] for name in tensors.loc[rows, "name"]]
-    tensors["quantized"] = rows
+    tensors["quantized"] = tensors["name"].isin(packed)
+    tensors["bytes"] = [packed.get(name, own) for name, own in zip(tensors["name"], tensors["bytes"], strict=True)]
     return tensors
 
 

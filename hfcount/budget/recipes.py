@@ -7,13 +7,13 @@ Bytes of a trained parameter in full fine-tuning with AdamW, weights + master + 
     megatron-bf16            2 + 4 + 4 + 8 = 18   gradients added up in fp32 (Megatron-LM's distributed optimizer)
     autocast-fp16, -bf16     4 + 0 + 4 + 8 = 16   torch.autocast over fp32 weights: transformers' Trainer, fp16=True
                                                   or bf16=True and a model loaded in fp32
-    bf16                     2 + 0 + 2 + 4 =  8   everything in bf16, the moments too: a model loaded in bf16 and
+    bf16, pure-bf16          2 + 0 + 2 + 4 =  8   everything in bf16, the moments too: a model loaded in bf16 and
                                                   trained as it stands
     fp32                     4 + 0 + 4 + 8 = 16
 
 With LoRA the base is frozen: it has no master, no gradient and no moment. PEFT casts adapters of a 16-bit base to fp32
 (`autocast_adapter_dtype=True`, its default since 0.12; peft/tuners/tuners_utils.py, `cast_adapter_dtype`), so an
-adapter's parameter takes 4 + 4 + 8 bytes. `lab` is the LoRA lab's own reading instead: adapters and their gradients in
+adapter's parameter takes 4 + 4 + 8 bytes. `pure-bf16` leaves them in bf16, as torchtune and TRL do. `lab` is the LoRA lab's own reading instead: adapters and their gradients in
 fp16 beside fp32 moments, 2 + 2 + 8, and nothing upcast.
 """
 
@@ -120,6 +120,13 @@ RECIPES: dict[str, Recipe] = {
             "base (PEFT's default), without autocast",
             full=_all("bfloat16"),
             adapters=_peft("bfloat16"),
+        ),
+        Recipe(
+            name="pure-bf16",
+            summary="everything in bf16, adapters with their gradients and moments too (autocast_adapter_dtype=False), "
+            "nothing upcast",
+            full=_all("bfloat16"),
+            adapters=_all("bfloat16"),
         ),
         Recipe(
             name="fp32",

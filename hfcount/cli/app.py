@@ -16,7 +16,7 @@ except ImportError:
     from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from hfcount._version import __version__
-from hfcount.cli import compare, count, env, explain, formula, solve
+from hfcount.cli import compare, count, env, explain, formula, memory, solve
 from hfcount.cli.options import card_names_starting
 from hfcount.errors import HfcountError
 
@@ -42,7 +42,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="How many parameters a model has and where, why that is the number, and what LoRA would train. "
+    help="How many parameters a model has and where, why that is the number, and what training it costs. "
     "No weight is ever downloaded.\n\n"
     "[bold]hfcount gpt2 --lora-r 8[/bold] is the main job: `hfcount MODEL` is short for `hfcount count MODEL`.",
     rich_markup_mode="rich",
@@ -69,6 +69,7 @@ app.command("formula")(formula.command)
 app.command("solve")(solve.command)
 app.command("explain")(explain.command)
 app.command("compare")(compare.command)
+app.command("memory")(memory.command)
 app.command("env")(env.command)
 
 

@@ -83,10 +83,10 @@ def confirmed(shapes: list[tuple[int, ...]], scheme: Scheme) -> str:
                 f"{scheme.kind} of a {' x '.join(map(str, shape))} matrix: the closed form has "
                 f"{stored(shape, scheme)}, bitsandbytes on {where} stores {real}"
             )
+    name = {"cpu": "CPU", "cuda": "GPU"}[where]
     if not held:
-        return f"closed form alone: no shape could be quantized on the {where} here"
+        return f"closed form alone: every matrix is too large to be quantized for real on the {name} here"
     import bitsandbytes
 
-    name = {"cpu": "CPU", "cuda": "GPU"}[where]
     checked = "every distinct shape" if held == len(shapes) else f"{held} of {len(shapes)} distinct shapes"
     return f"closed form, equal to what bitsandbytes {bitsandbytes.__version__} stores on the {name} for {checked}"

@@ -17,6 +17,7 @@ from hfcount.result import Count
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
     from hfcount.formula_answer import FormulaAnswer
+    from hfcount.memory_answer import Memory
 
 GOOD, BAD, DIM = "green", "red", "dim"
 
@@ -32,7 +33,7 @@ def count_report(result: Count, *, by: str = "component") -> RenderableType:
     return Group(*parts)
 
 
-def heading(result: Count | FormulaAnswer) -> Text:
+def heading(result: Count | FormulaAnswer | Memory) -> Text:
     """The first line: the model, the class, where the config was read."""
     source = {"card": "bundled card", "folder": "local folder", "hub": "Hugging Face Hub", "type": "default config"}
     where = source.get(result.source.kind, result.source.kind)

@@ -19,6 +19,32 @@ def short(parameters: int) -> str:
     return str(parameters)
 
 
+MIB, GIB = 2**20, 2**30
+
+
+def memory_unit(largest: int) -> tuple[str, int]:
+    """The unit that a column of byte counts is printed in: "GiB" if its largest is one or more, else "MiB"."""
+    return ("GiB", GIB) if largest >= GIB else ("MiB", MIB)
+
+
+def memory(bytes_: int | None, unit: tuple[str, int]) -> str:
+    """A byte count in `unit`, without its name: "1.25", "<0.01"; an en dash for None."""
+    if bytes_ is None:
+        return "–"
+    value = bytes_ / unit[1]
+    if 0 < value < 0.005:
+        return "<0.01"
+    return f"{value:,.2f}"
+
+
+def memory_with_unit(bytes_: int) -> str:
+    """A byte count with a unit of its own: "1.25 GiB", "3.50 MiB", "640 B"."""
+    if abs(bytes_) < MIB // 100:
+        return f"{bytes_:,} B"
+    name, size = memory_unit(abs(bytes_))
+    return f"{bytes_ / size:,.2f} {name}"
+
+
 def share(fraction: float) -> str:
     """A share of a whole in percent; a share that is there but rounds to nothing is shown as such."""
     if 0 < fraction < 0.00005:

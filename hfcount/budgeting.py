@@ -1,0 +1,349 @@
+"""`memory`: from a model and a way to train to the bytes of each bucket, for full fine-tuning, LoRA and QLoRA."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hfcount.api import as_settings
+from hfcount.budget.activations import Activations, Setting, activations, lab_rule, symbols_of, text_of
+from hfcount.budget.buckets import gradients_bytes, master_bytes, state_of, weights_bytes
+from hfcount.budget.kv_cache import kv_cache_bytes
+from hfcount.budget.optimizers import optimizer as optimizer_called
+from hfcount.budget.recipes import BYTES, Precision, named, recipe
+from hfcount.budget.sharding import check_sharding, share
+from hfcount.classes import text_config
+from hfcount.errors import BadInput
+from hfcount.lora import LoraOptions
+from hfcount.lora.attach import Refused
+from hfcount.memory_answer import BUCKETS, Budget, Memory
+from hfcount.quantization import Quantized, Scheme
+from hfcount.result import PACKAGES, versions
+from hfcount.sources import resolve
+from hfcount.workbench import Workbench
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+REGIMES = ("full", "lora", "qlora", "inference")
+LORA_RANKS = (4, 8, 16)
+QLORA_RANKS = (8,)
+LONGEST_DEFAULT = 2048
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Way:
+    """How to train, checked when it is made; BadInput names the option.
+
+    Attributes:
+        batch: rows on each device; seq: tokens a row, None for the model's positions, at most 2,048.
+        precision: a recipe's name; optimizer: an optimizer's.
+        attention: "sdpa" or "eager"; device: whose kernels keep the activations, "cuda" or "cpu".
+        gradient_checkpointing: each layer keeps its input alone.
+        quantization: "nf4", "fp4" or "int8"; double_quant: its statistics quantized once more.
+        kbit_upcast: whether QLoRA's other parameters become fp32; None for what the recipe does.
+        sharding, devices: see budget/sharding.py.
+    """
+
+    batch: int = 1
+    seq: int | None = None
+    precision: str = "mixed-bf16"
+    optimizer: str = "adamw"
+    attention: str = "sdpa"
+    device: str = "cuda"
+    gradient_checkpointing: bool = False
+    quantization: str = "nf4"
+    double_quant: bool = False
+    kbit_upcast: bool | None = None
+    sharding: str = "none"
+    devices: int = 1
+
+    def __post_init__(self) -> None:
+        _check_positive("batch", self.batch)
+        if self.seq is not None:
+            _check_positive("seq", self.seq)
+        recipe(self.precision)
+        optimizer_called(self.optimizer)
+        named(self.attention, dict.fromkeys(("sdpa", "eager")), "attention")
+        named(self.device, dict.fromkeys(("cuda", "cpu")), "device")
+        check_sharding(self.sharding, self.devices)
+        Scheme(kind=self.quantization, double=self.double_quant)
+
+    @property
+    def full(self) -> Precision:
+        return recipe(self.precision).full
+
+    @property
+    def adapters(self) -> Precision:
+        precision = recipe(self.precision).adapters
+        return precision if self.kbit_upcast is None else dataclasses.replace(precision, upcast=self.kbit_upcast)
+
+    @property
+    def scheme(self) -> Scheme:
+        return Scheme(kind=self.quantization, double=self.double_quant)
+
+
+def _check_positive(name: str, value: Any) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise BadInput(f"--{name} {value}: give a positive integer")
+
+
+def memory(
+    model: str,
+    *,
+    regimes: Sequence[str] = ("full", "lora", "qlora"),
+    lora_r: int | Sequence[int] = (),
+    lora_targets: str | Sequence[str] = "default",
+    settings: Mapping[str, Any] | Sequence[str] = (),
+    class_name: str | None = None,
+    revision: str | None = None,
+    offline: bool = False,
+    timeout: float | None = None,
+    trust_remote_code: bool = False,
+    **way: Any,
+) -> Memory:
+    """What it takes to train `model`, in bytes by bucket: full fine-tuning, LoRA and QLoRA side by side.
+
+    Without `lora_r` the ranks are 4, 8 and 16 for LoRA and 8 for QLoRA; with it those asked, for both. `way` is the
+    fields of `Way`: batch, seq, precision, optimizer, attention, gradient_checkpointing, double_quant, sharding, ...
+    The rest is as in `count`. Raises BadInput or SourceError.
+
+    >>> memory("mini-gpt-lora-lab", batch=16, precision="lab").full.gradients_bytes
+    459904
+    """
+    chosen = Way(**way)
+    asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
+    source = resolve(model, revision=revision, offline=offline, timeout=timeout)
+    bench = Workbench(
+        source, asked.settings, class_name=class_name, timeout=timeout, trust_remote_code=trust_remote_code
+    )
+    return memory_of(bench, chosen, asked)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Asked:
+    """Which budgets are wanted: regimes, ranks (() for the usual ones), what LoRA targets, overrides of the config."""
+
+    regimes: tuple[str, ...]
+    ranks: tuple[int, ...]
+    targets: str | tuple[str, ...]
+    settings: tuple[str, ...]
+
+    @classmethod
+    def of(
+        cls, regimes: Sequence[str], lora_r: int | Sequence[int], targets: str | Sequence[str], settings: Sequence[str]
+    ) -> Asked:
+        """What was asked, checked before anything is built; BadInput for what is unknown."""
+        for each in regimes:
+            named(each, dict.fromkeys(REGIMES), "regime")
+        ranks = (lora_r,) if isinstance(lora_r, int) else tuple(lora_r)
+        checked = [LoraOptions(r=rank, targets=targets) for rank in ranks or (1,)]  # type: ignore[arg-type]
+        return cls(
+            regimes=tuple(dict.fromkeys(regimes)), ranks=ranks, targets=checked[0].targets, settings=tuple(settings)
+        )
+
+
+def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
+    """The same for a model that is on the bench already."""
+    seq = way.seq or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
+    way = dataclasses.replace(way, seq=seq)
+    full = full_budget(bench, way)
+    budgets: list[Budget] = []
+    for regime in asked.regimes:
+        if regime == "full":
+            budgets.append(full)
+        elif regime == "inference":
+            budgets.append(inference_budget(bench, way))
+        else:
+            for rank in asked.ranks or (LORA_RANKS if regime == "lora" else QLORA_RANKS):
+                budgets.append(adapter_budget(bench, way, regime=regime, rank=rank, targets=asked.targets))
+    if len(budgets) == 1 and budgets[0].reason is not None:
+        raise BadInput(f"{bench.source.model}: {budgets[0].name}: {budgets[0].reason}")
+    return Memory(
+        model=bench.source.model,
+        model_class=type(bench.model).__name__,
+        model_type=str(bench.skeleton.config.model_type),
+        source=bench.source,
+        budgets=tuple(_with_ratio(each, full) for each in budgets),
+        full=_with_ratio(full, full),
+        recipe=recipe(way.precision).summary,
+        notes=(
+            *(f"a variant: {setting}" for setting in asked.settings),
+            *bench.source.notes,
+            *bench.skeleton.notes,
+            *_notes(bench, way, budgets, asked.targets),
+        ),
+        versions=versions((*PACKAGES, "bitsandbytes")),
+        **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name != "kbit_upcast"},
+    )
+
+
+def full_budget(bench: Workbench, way: Way) -> Budget:
+    """Full fine-tuning: every parameter trains."""
+    tensors = bench.full(way.full)
+    kept = _activations(bench, way, way.full, bench.training(tensors, way.full, None, 0))
+    return _budget(bench, way, way.full, tensors, kept, regime="full", frozen=0)
+
+
+def adapter_budget(
+    bench: Workbench, way: Way, *, regime: str, rank: int, targets: str | tuple[str, ...] = "default"
+) -> Budget:
+    """LoRA, or QLoRA: the base frozen, quantized for the latter, and adapters of `rank` trained."""
+    quantized = bench.quantized(way.scheme) if regime == "qlora" else None
+    if quantized is not None and not quantized.modules:
+        return Budget(regime=regime, r=rank, reason="transformers converts no layer of this model to bitsandbytes'")
+    try:
+        adapters = bench.adapters(rank, targets)
+    except Refused as refusal:
+        return Budget(regime=regime, r=rank, reason=str(refusal))
+    precision = way.adapters
+    tensors = bench.adapted(precision, adapters, quantized)
+    kept = _activations(bench, way, precision, bench.training(tensors, precision, adapters, rank))
+    budget = _budget(bench, way, precision, tensors, kept, regime=regime, frozen=bench.parameters)
+    added = tensors[tensors["trained"]]
+    return dataclasses.replace(
+        budget,
+        r=rank,
+        targets=adapters.targets,
+        adapter_bytes=int(added["bytes"].sum()),
+        quantized=quantized.stored if quantized is not None else None,
+        unconverted_bytes=_unconverted(bench, tensors, quantized),
+    )
+
+
+def _unconverted(bench: Workbench, tensors: pd.DataFrame, quantized: Quantized | None) -> int:
+    """The bytes of fused experts that stay as they are in a quantized model."""
+    if quantized is None or not quantized.fused:
+        return 0
+    base = tensors.iloc[: len(bench.table)]
+    fused = (bench.table["expert"].to_numpy() > 0) & (bench.table["shape"].map(len).to_numpy() > 2)
+    return int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
+
+
+def inference_budget(bench: Workbench, way: Way) -> Budget:
+    """Weights to serve from, and the key-value cache of `batch` rows of `seq` tokens; no activations are kept."""
+    assert way.seq is not None
+    base = way.adapters.base
+    tensors = bench.frozen(dataclasses.replace(way.adapters, upcast=False))
+    cache = kv_cache_bytes(bench.skeleton.config, batch=way.batch, seq=way.seq, width=BYTES[base])
+    weights = share(weights_bytes(tensors), "weights", sharding=way.sharding, devices=way.devices)
+    return Budget(
+        regime="inference",
+        trainable=0,
+        frozen=bench.parameters,
+        weights_bytes=weights,
+        master_bytes=0,
+        gradients_bytes=0,
+        optimizer_bytes=0,
+        activations_bytes=0,
+        kv_cache_bytes=cache,
+        total_bytes=weights + (cache or 0),
+        buffers_bytes=bench.buffers_bytes,
+    )
+
+
+def _budget(
+    bench: Workbench,
+    way: Way,
+    precision: Precision,
+    tensors: pd.DataFrame,
+    kept: Activations,
+    *,
+    regime: str,
+    frozen: int,
+) -> Budget:
+    state = state_of(tensors, precision, optimizer_called(way.optimizer))
+    buckets = {
+        "weights": weights_bytes(tensors),
+        "master": master_bytes(tensors, precision),
+        "gradients": gradients_bytes(tensors, precision),
+        "optimizer": state.total,
+    }
+    shares = {name: share(value, name, sharding=way.sharding, devices=way.devices) for name, value in buckets.items()}
+    return Budget(
+        regime=regime,
+        trainable=int(tensors.loc[tensors["trained"], "numel"].sum()),
+        frozen=frozen,
+        **{f"{name}_bytes": value for name, value in shares.items()},  # type: ignore[arg-type]
+        activations_bytes=kept.peak,
+        total_bytes=sum(shares.values()) + kept.peak,
+        buffers_bytes=bench.buffers_bytes,
+        scalars_bytes=state.scalars,
+        paged_bytes=state.paged,
+        activations_exact=kept.exact,
+        activations_basis=kept.basis,
+        activations_formula=text_of(kept) or None,
+        activations_symbols=symbols_of(kept),
+        activations_rule_bytes=lab_rule(text_config(bench.skeleton.config), _setting(way, precision)),
+    )
+
+
+def _activations(bench: Workbench, way: Way, precision: Precision, training: Any) -> Activations:
+    return activations(bench.model, training, _setting(way, precision))
+
+
+def _setting(way: Way, precision: Precision) -> Setting:
+    assert way.seq is not None
+    return Setting(
+        batch=way.batch,
+        seq=way.seq,
+        attention=way.attention,
+        device=way.device,
+        autocast=precision.autocast,
+        checkpointing=way.gradient_checkpointing,
+        dtype=precision.base,
+    )
+
+
+def _with_ratio(budget: Budget, full: Budget) -> Budget:
+    if budget.total_bytes is None or not full.total_bytes:
+        return budget
+    parts = [getattr(budget, f"{name}_bytes") or 0 for name in BUCKETS]
+    assert sum(parts) == budget.total_bytes  # disjoint buckets, and nothing else
+    return dataclasses.replace(budget, ratio_to_full=budget.total_bytes / full.total_bytes)
+
+
+def _notes(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str | tuple[str, ...]) -> list[str]:
+    """What a reader of these figures must know."""
+    assert way.seq is not None
+    notes = []
+    if bench.positions is not None and way.seq > bench.positions:
+        notes.append(f"--seq {way.seq:,} is beyond the model's {bench.positions:,} positions")
+    adapted = [each for each in budgets if each.r is not None and each.reason is None]
+    if adapted:
+        notes += filter(None, {bench.adapters(each.r, targets).note: None for each in adapted if each.r})
+    notes += dict.fromkeys(str(each.activations_basis) for each in budgets if each.activations_exact is False)
+    quantized = next((each for each in budgets if each.quantized is not None), None)
+    if quantized is not None:
+        notes.append(f"{way.quantization.upper()}: {bench.quantized(way.scheme).backend}")
+        if quantized.unconverted_bytes:
+            notes.append(_left_wide(bench, way, quantized))
+    if way.sharding != "none":
+        notes.append(
+            f"{way.sharding} over {way.devices} devices: what one of them holds; activations are each one's own"
+        )
+    paged = max((each.paged_bytes for each in budgets), default=0)
+    if paged:
+        notes.append(f"paged optimizer: up to {paged:,} bytes of its state may move to the host")
+    if way.optimizer.endswith("8bit"):
+        notes.append(
+            "transformers' Trainer keeps the 8-bit optimizer's states of embeddings in 32 bits; here all are 8"
+        )
+    if any(each.activations_bytes for each in budgets):
+        notes.append(
+            "a real step's peak is higher by what it holds for a moment: above all copies of the logits in the loss"
+        )
+    if bench.buffers_bytes:
+        notes.append(f"buffers take {bench.buffers_bytes:,} bytes more; they are in no bucket")
+    return notes
+
+
+def _left_wide(bench: Workbench, way: Way, budget: Budget) -> str:
+    quantized = bench.quantized(way.scheme)
+    share_ = quantized.fused / bench.parameters
+    kept = "fp32, which prepare_model_for_kbit_training makes of them" if way.adapters.upcast else "16 bit"
+    return (
+        f"{quantized.fused:,} weights of fused experts ({share_:.1%} of the model) are not converted, since "
+        f"bitsandbytes takes linear layers alone. They stay in {kept}: {budget.unconverted_bytes:,} bytes"
+    )

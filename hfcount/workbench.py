@@ -1,0 +1,205 @@
+"""One model on the bench: what its skeleton, its adapters and its quantization are, each found out once.
+
+Budgets for many batches, sequences, ranks and regimes are then functions of tables that lie here already.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from hfcount.budget.activations import Training
+from hfcount.budget.buckets import TENSORS, frozen_tensors, full_tensors, loaded_dtypes
+from hfcount.budget.recipes import Precision
+from hfcount.classes import text_config
+from hfcount.configs import LoadedConfig, load_config
+from hfcount.inventory import buffer_table, inventory
+from hfcount.lora import LoraOptions
+from hfcount.lora.attach import Attached, Refused, attach, suffix
+from hfcount.lora.closed_form import Ranks
+from hfcount.quantization import Quantized, Scheme, quantize
+from hfcount.skeleton import Skeleton, build_skeleton
+from hfcount.sources import Source
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import PreTrainedModel
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Adapters:
+    """The adapters of one LoRA configuration.
+
+    Attributes:
+        shapes: of each trained tensor that was added.
+        targets: the last names of what got one.
+        ranks: of the adapter on each module; `wrapped` of those on fused parameters.
+        note: what was done otherwise than asked, or "".
+    """
+
+    shapes: tuple[tuple[int, ...], ...]
+    targets: tuple[str, ...]
+    ranks: Mapping[str, int]
+    wrapped: Mapping[str, int]
+    note: str = ""
+
+
+class Workbench:
+    """A model's tables, made when they are first asked for and kept."""
+
+    def __init__(
+        self,
+        source: Source,
+        settings: Sequence[str],
+        *,
+        class_name: str | None = None,
+        timeout: float | None = None,
+        trust_remote_code: bool = False,
+    ):
+        self.source = source
+        self.loaded: LoadedConfig = load_config(source, settings, trust_remote_code=trust_remote_code)
+        self._class_name, self._timeout = class_name, timeout
+        self._adapters: dict[tuple[int, str | tuple[str, ...]], Adapters] = {}
+        self._quantized: dict[Scheme, Quantized] = {}
+
+    def build(self) -> Skeleton:
+        """A fresh skeleton: PEFT and bitsandbytes change theirs in place."""
+        return build_skeleton(self.loaded, class_name=self._class_name, seconds=self._timeout)
+
+    @functools.cached_property
+    def skeleton(self) -> Skeleton:
+        return self.build()
+
+    @property
+    def model(self) -> PreTrainedModel:
+        return self.skeleton.model
+
+    @functools.cached_property
+    def table(self) -> pd.DataFrame:
+        """The inventory."""
+        return inventory(self.model)
+
+    @functools.cached_property
+    def parameters(self) -> int:
+        return int(self.table["numel"].sum())
+
+    @functools.cached_property
+    def buffers_bytes(self) -> int:
+        """What the buffers take: not parameters, and in none of the buckets."""
+        import torch
+
+        buffers = buffer_table(self.model)
+        widths = buffers["dtype"].map(lambda name: getattr(torch, name).itemsize)
+        return int((buffers["numel"] * widths).sum())
+
+    @functools.cached_property
+    def positions(self) -> int | None:
+        """How many tokens a row may have, where the config says it."""
+        text = text_config(self.skeleton.config)
+        for name in ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len"):
+            value = getattr(text, name, None)
+            if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+                return value
+        return None
+
+    def dtypes(self, dtype: str) -> list[str]:
+        """What each row of the table has after loading in `dtype`."""
+        kept = list(getattr(self.model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
+        if dtype == "float16":
+            kept += list(getattr(self.model, "_keep_in_fp32_modules", None) or ())
+        explicit = self.table["dtype"].mode()
+        return loaded_dtypes(self.table, dtype, kept=kept, explicit=str(explicit.iloc[0]) if len(explicit) else dtype)
+
+    def quantized(self, scheme: Scheme) -> Quantized:
+        """What transformers and bitsandbytes make of the model under `scheme`."""
+        if scheme not in self._quantized:
+            self._quantized[scheme] = quantize(lambda: self.build().model, self.table, scheme)
+        return self._quantized[scheme]
+
+    def adapters(self, rank: int, targets: str | tuple[str, ...]) -> Adapters:
+        """PEFT's adapters; Refused where it attaches nothing. Where it knows no default targets, all linear layers."""
+        if (rank, targets) not in self._adapters:
+            try:
+                found = self._attached(LoraOptions(r=rank, targets=targets))
+            except Refused as refusal:
+                if targets != "default":
+                    raise
+                found = dataclasses.replace(
+                    self._attached(LoraOptions(r=rank, targets="all-linear")),
+                    note=f"LoRA on all linear layers: {str(refusal).split(';')[0]}",
+                )
+            self._adapters[rank, targets] = found
+        return self._adapters[rank, targets]
+
+    def _attached(self, options: LoraOptions) -> Adapters:
+        model = self.build().model
+        found = attach(model, options, self.table)
+        ranks = Ranks(options, found.rank_pattern)
+        return Adapters(
+            shapes=tuple(tuple(each.shape) for each in found.model.parameters() if each.requires_grad),
+            targets=_targets(found),
+            ranks={name: ranks.of(name)[1] for name in found.modules},
+            wrapped={name: ranks.of(name)[1] for name in found.parameters},
+        )
+
+    def full(self, precision: Precision) -> pd.DataFrame:
+        """The tensors of full fine-tuning."""
+        return full_tensors(self.table, self.dtypes(precision.base))
+
+    def adapted(self, precision: Precision, adapters: Adapters, quantized: Quantized | None = None) -> pd.DataFrame:
+        """The tensors of LoRA, or with `quantized` of QLoRA: the frozen base's, then the adapters'."""
+        base = self.frozen(precision, quantized)
+        added = full_tensors(_as_table(adapters.shapes), [precision.trained] * len(adapters.shapes))
+        import pandas as pd
+
+        return pd.concat([base, added], ignore_index=True)[list(TENSORS)]
+
+    def frozen(self, precision: Precision, quantized: Quantized | None = None) -> pd.DataFrame:
+        """The tensors of the frozen base."""
+        packed = None
+        if quantized is not None:
+            packed = dict(zip(self.table["name"][quantized.rows], quantized.bytes[quantized.rows], strict=True))
+        return frozen_tensors(
+            self.table, self.dtypes(precision.base), quantized=packed, upcast=precision.upcast and packed is not None
+        )
+
+    def training(self, tensors: pd.DataFrame, precision: Precision, adapters: Adapters | None, rank: int) -> Training:
+        """The same as the activations' dataflow wants it: by every name that a parameter has."""
+        dtypes: dict[str, str | None] = {}
+        trained: dict[str, bool] = {}
+        rows = tensors.iloc[: len(self.table)]
+        for name, aliases, dtype, trains, packed in zip(
+            self.table["name"], self.table["aliases"], rows["dtype"], rows["trained"], rows["quantized"], strict=True
+        ):
+            for each in (name, *aliases):
+                dtypes[each] = None if packed else dtype
+                trained[each] = bool(trains)
+        return Training(
+            dtypes=dtypes,
+            trained=trained,
+            ranks=adapters.ranks if adapters else {},
+            wrapped=adapters.wrapped if adapters else {},
+            adapter=precision.trained,
+            rank=rank,
+        )
+
+
+def _targets(found: Attached) -> tuple[str, ...]:
+    names = (*found.modules, *found.parameters)
+    return tuple(sorted({suffix(name.removesuffix(".weight")) for name in names}))
+
+
+def _as_table(shapes: Sequence[tuple[int, ...]]) -> Any:
+    import math
+
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "name": [f"adapter.{index}" for index in range(len(shapes))],
+            "shape": list(shapes),
+            "numel": [math.prod(shape) for shape in shapes],
+        }
+    )
