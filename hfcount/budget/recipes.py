@@ -13,8 +13,8 @@ Bytes of a trained parameter in full fine-tuning with AdamW, weights + master + 
 
 With LoRA the base is frozen: it has no master, no gradient and no moment. PEFT casts adapters of a 16-bit base to fp32
 (`autocast_adapter_dtype=True`, its default since 0.12; peft/tuners/tuners_utils.py, `cast_adapter_dtype`), so an
-adapter's parameter takes 4 + 4 + 8 bytes. `pure-bf16` leaves them in bf16, as torchtune and TRL do. `lab` is the LoRA lab's own reading instead: adapters and their gradients in
-fp16 beside fp32 moments, 2 + 2 + 8, and nothing upcast.
+adapter's parameter takes 4 + 4 + 8 bytes. `pure-bf16` leaves them in bf16, as torchtune and TRL do. `lab` is the LoRA
+lab's own reading instead: adapters and their gradients in fp16 beside fp32 moments, 2 + 2 + 8, and nothing upcast.
 """
 
 from __future__ import annotations
@@ -123,7 +123,7 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="pure-bf16",
-            summary="everything in bf16, adapters with their gradients and moments too (autocast_adapter_dtype=False), "
+            summary="everything in bf16, adapters, their gradients and moments too (autocast_adapter_dtype=False); "
             "nothing upcast",
             full=_all("bfloat16"),
             adapters=_all("bfloat16"),
