@@ -52,8 +52,9 @@ def _weighed(weight: Any, scheme: Scheme) -> Stored:
             quant_storage=storage,
         )
         return weigh_state(packed, state)
-    layer = bitsandbytes.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False).to(weight.device)  # type: ignore[misc]
-    return Stored(packed=layer.nbytes, absmax=layer.SCB.nbytes)
+    # What Int8Params does on its way from the CPU to a device; one that starts on a GPU it would leave as it is.
+    codes, scales, _ = bitsandbytes.functional.int8_vectorwise_quant(weight)
+    return Stored(packed=codes.nbytes, absmax=scales.nbytes)
 
 
 def weigh_state(packed: Any, state: Any) -> Stored:
