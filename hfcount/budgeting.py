@@ -168,6 +168,7 @@ def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
         budgets=tuple(_with_ratio(each, full) for each in budgets),
         full=_with_ratio(full, full),
         recipe=recipe(way.precision).summary,
+        warnings=_warnings(bench, way),
         notes=(
             *(f"a variant: {setting}" for setting in asked.settings),
             *bench.source.notes,
@@ -304,12 +305,16 @@ def _with_ratio(budget: Budget, full: Budget) -> Budget:
     return dataclasses.replace(budget, ratio_to_full=budget.total_bytes / full.total_bytes)
 
 
+def _warnings(bench: Workbench, way: Way) -> tuple[str, ...]:
+    assert way.seq is not None
+    if bench.positions is None or way.seq <= bench.positions:
+        return ()
+    return (f"--seq {way.seq:,} is beyond the model's {bench.positions:,} positions",)
+
+
 def _notes(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str | tuple[str, ...]) -> list[str]:
     """What a reader of these figures must know."""
-    assert way.seq is not None
-    notes = []
-    if bench.positions is not None and way.seq > bench.positions:
-        notes.append(f"--seq {way.seq:,} is beyond the model's {bench.positions:,} positions")
+    notes: list[str] = []
     adapted = [each for each in budgets if each.r is not None and each.reason is None]
     if adapted:
         notes += filter(None, {bench.adapters(each.r, targets).note: None for each in adapted if each.r})

@@ -91,7 +91,7 @@ class Memory:
         batch, seq: rows a device, and tokens a row.
         precision, recipe: the recipe's name and what it says.
         optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices: as asked.
-        notes: what a reader must know, a line each.
+        warnings: what is odd in what was asked; notes: what a reader must know; a line each.
         versions: of the packages that the figures depend on.
     """
 
@@ -113,5 +113,6 @@ class Memory:
     quantization: str
     sharding: str
     devices: int
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]

@@ -12,7 +12,7 @@ import json
 import re
 from importlib import resources
 
-from hfcount.budget.recipes import named
+from hfcount.budget.recipes import named, near
 from hfcount.errors import BadInput
 
 MIB = 2**20
@@ -64,7 +64,10 @@ def gpu(name: str) -> Gpu:
     24564
     """
     by_alias = {alias: each for each in gpus() for alias in (each.name.lower(), *each.aliases)}
-    return by_alias[named(re.sub(r"[\s_]+", "-", name.strip().lower()), by_alias, "GPU")]
+    asked = re.sub(r"[\s_]+", "-", name.strip().lower())
+    if asked not in by_alias and not near(asked, by_alias):
+        raise BadInput(f"GPU {name!r} is not known: one of {', '.join(each.name for each in gpus())}")
+    return by_alias[named(asked, by_alias, "GPU")]
 
 
 def headroom_bytes(text: str | None, total: int) -> int:

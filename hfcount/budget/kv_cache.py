@@ -1,9 +1,10 @@
 """The key-value cache of a generating decoder, in closed form by kind of layer.
 
 Each layer keeps a key and a value of d_h numbers for every key-value head and token (transformers/cache_utils.py):
-2·b·s·k·d_h·bytes. A layer with a sliding window of w keeps at most w - 1 tokens beside the one that it works on. With
-multi-head latent attention (DeepSeek-V2) transformers caches the expanded keys and values of all heads, of
-qk_nope + qk_rope and v_head_dim numbers.
+2·b·s·k·d_h·bytes. A layer with a sliding window of w keeps at most w - 1 tokens beside the one that it works on.
+Multi-head latent attention (DeepSeek-AI 2024, arXiv 2405.04434, section 2.1) keeps what keys and values are made from,
+kv_lora_rank + qk_rope_head_dim numbers a token, as transformers 5.23 does; 5.10 cached the keys and
+values of all heads.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ def kv_cache_bytes(config: Any, *, batch: int, seq: int, width: int) -> int | No
         return None
     key = value = _integer(text, "head_dim", "d_kv") or hidden // heads
     groups = _groups(text, heads)
-    rope, nope = _integer(text, "qk_rope_head_dim"), _integer(text, "qk_nope_head_dim")
-    if rope and nope:
-        key, value, groups = rope + nope, _integer(text, "v_head_dim") or value, heads
+    latent, rope = _integer(text, "kv_lora_rank"), _integer(text, "qk_rope_head_dim")
+    if latent and rope:
+        key, value, groups = latent, rope, 1
     total = 0
     for kind in _kinds(text, depth):
         if any(each in kind for each in _NO_CACHE):

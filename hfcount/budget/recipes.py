@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from hfcount.errors import BadInput
 
@@ -158,6 +158,11 @@ def named(name: str, known: Mapping[str, object], what: str) -> str:
     """`name` if it is a key of `known`; else BadInput that says which are near, or all where none is."""
     if name in known:
         return name
-    near = difflib.get_close_matches(str(name).lower(), known, n=3, cutoff=0.5)
-    choice = f"did you mean {' or '.join(near)}?" if near else f"one of {', '.join(known)}"
+    close = near(name, known)
+    choice = f"did you mean {' or '.join(close)}?" if close else f"one of {', '.join(known)}"
     raise BadInput(f"{what} {name!r} is not known: {choice}")
+
+
+def near(name: str, known: Iterable[str]) -> list[str]:
+    """The names in `known` that are written like `name`, the nearest first; at most three."""
+    return difflib.get_close_matches(name.lower(), list(known), n=3, cutoff=0.5)

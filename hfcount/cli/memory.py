@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -107,6 +108,9 @@ def command(
 
     from hfcount.report import memory as report
 
+    if quiet or written is Format.csv:
+        for warning in found.warnings:  # the other reports have it
+            print(f"hfcount: warning: {warning}", file=sys.stderr)
     if quiet:
         print_text("".join(f"{each.total_bytes}\n" for each in found.budgets if each.total_bytes is not None))
     else:

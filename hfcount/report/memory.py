@@ -53,7 +53,8 @@ def memory_report(found: Memory, fits: Sequence[Fit] = ()) -> RenderableType:
     parts += [Text(f"  {regime_name(each)}: {each.reason}", style=BAD) for each in found.budgets if each.reason]
     parts += _derivations(found)
     if fits:
-        parts += [Text("\nFit", style="bold"), _fit_table(fits)]
+        parts += [Text("\nFit", style="bold"), _fit_table(fits), *_offers(fits)]
+    parts += [Text(f"  warning: {warning}", style=BAD) for warning in found.warnings]
     parts += [Text(f"  note: {note}", style=DIM) for note in found.notes]
     return Group(*parts)
 
@@ -162,6 +163,18 @@ def _fit_table(fits: Sequence[Fit]) -> RenderableType:
     return table
 
 
+def _offers(fits: Sequence[Fit]) -> list[RenderableType]:
+    """What each GPU has, and what of it is kept back; for many GPUs the first as an example."""
+    shown = {each.gpu.name: each for each in fits}
+    first = list(shown.values())[: 1 if len(shown) > 4 else None]
+    lines: list[RenderableType] = []
+    for each in first:
+        whole, kept = each.gpu.total_bytes, each.gpu.total_bytes - each.offered_bytes
+        offer = f"{memory_with_unit(whole)} - {memory_with_unit(kept)} of headroom"
+        lines.append(Text(f"  {each.gpu.name} offers {offer} ({each.gpu.source})", style=DIM))
+    return lines
+
+
 def _title_of(regime: str) -> str:
     return regime.replace("qlora", "QLoRA").replace("lora", "LoRA")
 
@@ -196,6 +209,7 @@ def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> dict[str, Any]:
         "devices": found.devices,
         "regimes": [budget_document(each) for each in found.budgets],
         "fits": [fit_document(each) for each in fits],
+        "warnings": list(found.warnings),
         "notes": list(found.notes),
         "versions": dict(found.versions),
     }
@@ -276,5 +290,6 @@ def memory_markdown(found: Memory, fits: Sequence[Fit] = ()) -> str:
             )
         )
     parts += [f"- {regime_name(each)}: {each.reason}" for each in found.budgets if each.reason]
+    parts += [f"- warning: {warning}" for warning in found.warnings]
     parts += [f"- {note}" for note in found.notes]
     return "\n".join(parts).rstrip() + "\n"
