@@ -74,6 +74,6 @@ def real_bytes(parameter: torch.nn.Parameter) -> int:
         state = parameter.quant_state
         parts = [*vars(state).values(), *(vars(state.state2).values() if state.nested else ())]
         total += sum(part.nbytes for part in parts if isinstance(part, torch.Tensor))
-    elif type(parameter).__name__ == "Int8Params":
+    elif getattr(parameter, "SCB", None) is not None:
         total += parameter.SCB.nbytes
     return total

@@ -28,7 +28,7 @@ def loaded_dtypes(table: pd.DataFrame, dtype: str, *, kept: Iterable[str], expli
     transformers/modeling_utils.py), and a parameter that its class made in another type than `explicit`, the type of
     the whole, stays in that.
     """
-    patterns = [re.compile(re.escape(each).replace(r"\*", r"\d+")) for each in kept]
+    patterns = [re.compile(each.replace("*", ".*")) for each in kept]  # build_glob_alternation, core_model_loading.py
     found = []
     for name, own in zip(table["name"], table["dtype"], strict=True):
         if any(pattern.search(name) for pattern in patterns):
@@ -49,7 +49,8 @@ def frozen_tensors(
     """The tensors of a frozen base: `quantized` gives the bytes of the rows that bitsandbytes holds, by name.
 
     `upcast` is what `prepare_model_for_kbit_training` does (peft/utils/other.py): every other 16-bit parameter
-    becomes fp32, embeddings, heads and fused experts included.
+    becomes fp32, embeddings, heads and fused experts included. Biases of quantized layers are counted as loaded;
+    under autocast bitsandbytes may leave them in their input's type (`Linear4bit.forward`).
     """
     packed = quantized or {}
     if upcast:
@@ -98,7 +99,7 @@ def state_of(tensors: pd.DataFrame, precision: Precision, chosen: Optimizer) -> 
     total = State()
     for dtype, rows in trained.groupby("dtype", sort=False):
         if chosen.of_gradient and not precision.master:
-            own = precision.gradients
+            own = max(str(dtype), precision.gradients, key=BYTES.__getitem__)
         elif precision.master or precision.moments == "float32":
             own = "float32"
         else:

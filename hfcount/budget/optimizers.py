@@ -12,7 +12,7 @@
     sgd          one momentum buffer (torch/optim/sgd.py, momentum > 0), in the type of the gradient
 
 The paged variants allocate the same bytes in unified memory, which the driver moves to the host when the GPU is full;
-bitsandbytes pages tensors of 100,000 elements or more (`get_state_buffer`).
+bitsandbytes pages the moments of tensors of 100,000 elements or more (`get_state_buffer`), not their absmax.
 
 Besides, torch's AdamW counts its steps in one fp32 number a tensor, on the host unless fused or capturable, and
 transformers' Adafactor keeps one root mean square a tensor: `scalars`, four bytes each, told apart from the buckets.
@@ -80,7 +80,7 @@ class Optimizer:
         moments: bytes of a tensor's state from its shape and its moments' element size.
         of_gradient: whether the state has the gradient's type instead of the stepped parameter's.
         eight_bit: whether the code books of the 8-bit moments come with it.
-        paged: whether large states lie in unified memory.
+        paged: bytes for each element that lie in unified memory where the tensor is large; 0 if it does not page.
         scalars: one-element values that it keeps for each tensor.
     """
 
@@ -88,7 +88,7 @@ class Optimizer:
     moments: Callable[[Sequence[int], int], int]
     of_gradient: bool = False
     eight_bit: bool = False
-    paged: bool = False
+    paged: int = 0
     scalars: int = 0
 
 
@@ -97,8 +97,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
     for each in (
         Optimizer(name="adamw", moments=_adamw, scalars=1),
         Optimizer(name="adamw-8bit", moments=_adamw_8bit, eight_bit=True),
-        Optimizer(name="paged-adamw-8bit", moments=_adamw_8bit, eight_bit=True, paged=True),
-        Optimizer(name="paged-adamw", moments=lambda shape, size: 8 * math.prod(shape), paged=True),
+        Optimizer(name="paged-adamw-8bit", moments=_adamw_8bit, eight_bit=True, paged=2),
+        Optimizer(name="paged-adamw", moments=lambda shape, size: 8 * math.prod(shape), paged=8),
         Optimizer(name="adafactor", moments=_adafactor, scalars=1),
         Optimizer(name="sgd", moments=_sgd, of_gradient=True),
     )
@@ -124,8 +124,8 @@ def optimizer_state(shapes: Iterable[Sequence[int]], chosen: Optimizer, *, dtype
         count += 1
         elements = math.prod(shape)
         any_8bit |= elements >= MIN_8BIT_ELEMENTS
-        if chosen.paged and elements >= PAGED_ELEMENTS:
-            paged += each
+        if elements >= PAGED_ELEMENTS:
+            paged += chosen.paged * elements
     return State(
         moments=moments,
         tables=CODE_BOOKS if chosen.eight_bit and any_8bit else 0,
