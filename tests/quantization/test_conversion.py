@@ -51,8 +51,6 @@ def loaded(kind: str, folder: Path, scheme: Scheme, dtype: torch.dtype) -> PreTr
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 @pytest.mark.parametrize("kind", CONFIGS)
 def test_a_loaded_model_to_the_byte(kind: str, scheme: Scheme, dtype: torch.dtype, folders: dict[str, Path]) -> None:
-    if kind != "t5" and dtype != torch.bfloat16 and scheme.kind == "fp4":
-        pytest.skip("the type of the rest is tested with the other schemes")
     model = loaded(kind, folders[kind], scheme, dtype)
     real = {name for name, each in model.named_modules() if isinstance(each, (Linear4bit, Linear8bitLt))}
     build = functools.partial(skeleton, folders[kind])
