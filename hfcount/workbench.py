@@ -5,6 +5,7 @@ Budgets for many batches, sequences, ranks and regimes are then functions of tab
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
@@ -63,10 +64,18 @@ class Workbench:
         self._class_name, self._timeout = class_name, timeout
         self._adapters: dict[tuple[int, str | tuple[str, ...]], Adapters] = {}
         self._quantized: dict[Scheme, Quantized] = {}
+        self._dtypes: dict[str, list[str]] = {}
 
-    def build(self) -> Skeleton:
-        """A fresh skeleton: PEFT and bitsandbytes change theirs in place."""
-        return build_skeleton(self.loaded, class_name=self._class_name, seconds=self._timeout)
+    def build(self, dtype: str | None = None) -> Skeleton:
+        """A fresh skeleton with a config of its own: PEFT, bitsandbytes and the kind of attention change them.
+
+        `dtype` is what it is built in; a class may make some parameters in another type whatever is asked.
+        """
+        config = copy.deepcopy(self.loaded.config)
+        if dtype is not None:
+            config.dtype = dtype
+        own = dataclasses.replace(self.loaded, config=config)
+        return build_skeleton(own, class_name=self._class_name, seconds=self._timeout)
 
     @functools.cached_property
     def skeleton(self) -> Skeleton:
@@ -106,11 +115,24 @@ class Workbench:
 
     def dtypes(self, dtype: str) -> list[str]:
         """What each row of the table has after loading in `dtype`."""
-        kept = list(getattr(self.model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
-        if dtype == "float16":
-            kept += list(getattr(self.model, "_keep_in_fp32_modules", None) or ())
-        explicit = self.table["dtype"].mode()
-        return loaded_dtypes(self.table, dtype, kept=kept, explicit=str(explicit.iloc[0]) if len(explicit) else dtype)
+        if dtype not in self._dtypes:
+            self._dtypes[dtype] = self._built_in(dtype)
+        return self._dtypes[dtype]
+
+    def _built_in(self, dtype: str) -> list[str]:
+        """The types in a skeleton that was built in `dtype`, and what transformers keeps in fp32 all the same."""
+        import torch
+
+        model = self.build(dtype).model
+        own = {name: str(each.dtype).removeprefix("torch.") for name, each in model.named_parameters()}
+        kept = list(getattr(model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
+        if getattr(torch, dtype) == torch.float16:
+            kept += list(getattr(model, "_keep_in_fp32_modules", None) or ())
+        built = [
+            next(own[each] for each in (name, *aliases) if each in own)
+            for name, aliases in zip(self.table["name"], self.table["aliases"], strict=True)
+        ]
+        return loaded_dtypes(self.table.assign(dtype=built), dtype, kept=kept, explicit=dtype)
 
     def quantized(self, scheme: Scheme) -> Quantized:
         """What transformers and bitsandbytes make of the model under `scheme`."""

@@ -37,6 +37,7 @@ PINNED = {
     "test_formula_command.py": "the same",
     "test_frames.py": "the same",
     "test_solve": "the same",
+    "test_the_cache_of_a_real_forward_pass[deepseek": "5.10 caches the keys and values of all heads",
     "test_published_names_of_vision_attention_are_gone": "PEFT 0.20 says it in other words",
 }
 

@@ -201,3 +201,18 @@ def test_a_regime_that_the_model_cannot_have(tmp_path: Any) -> None:
     assert "converts no layer of this model" in (both.budgets[1].reason or "")
     with pytest.raises(BadInput, match="converts no layer of this model"):
         memory_of(bench, way, Asked.of(["qlora"], (), "default", ()))
+
+
+def test_what_a_class_makes_in_fp32_stays_so(tmp_path: Any) -> None:
+    """DeBERTa's q_bias and v_bias are made with torch.float, whatever the model is loaded in."""
+    from transformers import DebertaConfig
+
+    from hfcount.sources import resolve
+    from hfcount.workbench import Workbench
+
+    DebertaConfig(num_hidden_layers=1).save_pretrained(tmp_path)
+    bench = Workbench(resolve(str(tmp_path)), ())
+    wide = {
+        name for name, dtype in zip(bench.table["name"], bench.dtypes("bfloat16"), strict=True) if dtype != "bfloat16"
+    }
+    assert {name.rpartition(".")[2] for name in wide} == {"q_bias", "v_bias"}

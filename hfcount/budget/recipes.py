@@ -123,8 +123,8 @@ RECIPES: dict[str, Recipe] = {
         ),
         Recipe(
             name="pure-bf16",
-            summary="everything in bf16, adapters, their gradients and moments too (autocast_adapter_dtype=False); "
-            "nothing upcast",
+            summary="everything in bf16, adapters, their gradients and moments too (autocast_adapter_dtype=False, and "
+            "a cast of them over a 4-bit base); nothing upcast",
             full=_all("bfloat16"),
             adapters=_all("bfloat16"),
         ),

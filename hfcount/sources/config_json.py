@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -41,7 +42,7 @@ def parse_config(data: bytes, *, where: str) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise BadInput(f"{where}: not UTF-8 text (byte {error.start}); save it as UTF-8 JSON") from error
     try:
-        config = json.loads(text)
+        config = json.loads(text, object_hook=_special_float)
     except json.JSONDecodeError as error:
         raise BadInput(
             f"{where}: not valid JSON at line {error.lineno}, column {error.colno} ({error.msg})"
@@ -55,6 +56,15 @@ def parse_config(data: bytes, *, where: str) -> dict[str, Any]:
     if _deeper_than(config, MAX_DEPTH):
         raise BadInput(f"{where}: JSON nested too deeply for a config.json")
     return config
+
+
+_SPECIAL = {"Infinity": math.inf, "-Infinity": -math.inf, "NaN": math.nan}
+
+
+def _special_float(found: dict[str, Any]) -> Any:
+    """A number that JSON lacks, as transformers writes it ({"__float__": "Infinity"}); else the object itself."""
+    tag = found.get("__float__")
+    return _SPECIAL[tag] if len(found) == 1 and isinstance(tag, str) and tag in _SPECIAL else found
 
 
 _JSON_NAMES = {list: "list", str: "string", int: "number", float: "number", bool: "boolean", type(None): "null"}

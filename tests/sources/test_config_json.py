@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -114,3 +115,9 @@ def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "config.json")
     with pytest.raises(BadInput, match="not a file"):
         read_config_file(tmp_path / "config.json")
+
+
+def test_numbers_that_json_lacks() -> None:
+    """transformers writes an infinity as an object of its own (Mamba2's time_step_limit)."""
+    found = parse_config(b'{"limit": [0.0, {"__float__": "Infinity"}], "other": {"__float__": "far"}}', where="x")
+    assert found == {"limit": [0.0, math.inf], "other": {"__float__": "far"}}
