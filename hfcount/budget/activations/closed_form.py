@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.budget.activations.estimate import estimated
-from hfcount.budget.activations.flows import Around, Sizes, flow_of
+from hfcount.budget.activations.flows import Around, Sizes, block_of
 from hfcount.budget.activations.layers import Part, Training
 from hfcount.budget.activations.settings import Activations, Kind, Setting
-from hfcount.budget.activations.tape import KERNELS, WIDTH, Tape, Terms, Value
-from hfcount.budget.activations.trunks import embedded, headed, rotary_tables, trunk_of
+from hfcount.budget.activations.tape import KERNELS, WIDTH, Storage, Tape, Terms, Value
+from hfcount.budget.activations.trunks import base_of, embedded, headed, rotary_tables, trunk_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -43,45 +44,48 @@ def _known(model: PreTrainedModel, training: Training, setting: Setting) -> Acti
     2. What they share (the rotary tables) is added once.
     3. With checkpointing the layers keep their inputs instead; then one of them at a time is run again.
     """
-    _check_window(model, setting)
+    check_config(model.config, setting)
     base, head = _base_and_head(model, training)
     trunk = trunk_of(base)
     layers = [base[f"{trunk.layers}.{index}"] for index in range(len(base[trunk.layers].module))]  # type: ignore[arg-type]
-    sizes = {
-        "b": setting.batch,
-        "s": setting.seq,
-        "r": training.rank,
-        "V": int(head.module.weight.shape[0]),  # type: ignore[union-attr,index]
-        **flow_of(layers[0])[1],
-    }
     start = _tape(setting)
     x = embedded(start, base, trunk, forced=setting.checkpointing and bool(training.ranks or training.wrapped))
-    tables = rotary_tables(base, trunk, x.dtype, head=sizes["d_h"])
-    around = Around(config=model.config, attention=setting.attention, tables=tables)
-    kinds, x, shared, inputs = _run(layers, x, around, setting)
+    sizes = block_of(layers[0]).sizes(layers[0])
+    tables, turned = rotary_tables(base, trunk, x.dtype, head=sizes["d_h"])
+    around = Around(config=model.config, attention=setting.attention, mask=x.dtype, tables=tables, turned=turned)
+    run = _run(layers, x, around, setting)
+    for kind in run.kinds:
+        sizes = {**kind.sizes, **sizes}
+    vocabulary = int(head.module.weight.shape[0])  # type: ignore[union-attr,index]
+    sizes |= {"b": setting.batch, "s": setting.seq, "r": training.rank, "V": vocabulary, "d_r": turned}
     end = _tape(setting)
-    headed(end, x, base, trunk, head)
-    outside = start.terms() + end.terms()
-    kept = (outside if setting.checkpointing else outside + shared).value(sizes)
-    run = [each.terms.value({**sizes, **each.sizes}) for each in kinds]
+    headed(end, run.out, base, trunk, head)
+    return _summed(start.terms(), end.terms(), run, sizes, setting)
+
+
+def _summed(start: Terms, end: Terms, run: Run, sizes: Sizes, setting: Setting) -> Activations:
+    outside = start + end
+    layers = [each.terms.value({**sizes, **each.sizes}) for each in run.kinds]
+    basis = f"closed form: what autograd keeps on {setting.device}"
     if setting.checkpointing:
-        held = inputs.value(sizes)
+        held = run.inputs.value(sizes)
         return Activations(
-            kept=kept + held,
-            recomputed=start.terms().value(sizes) + held + max(run) + shared.value(sizes),
-            kinds=(Kind(name="inputs of the layers", count=1, terms=inputs, sizes={}),),
+            kept=outside.value(sizes) + held,
+            recomputed=start.value(sizes) + held + max(layers) + run.shared.value(sizes),
+            kinds=(Kind(name="inputs of the layers", count=1, terms=run.inputs, sizes={}),),
             outside=outside,
             sizes=sizes,
             exact=True,
-            basis=f"closed form: what autograd keeps on {setting.device}, layers checkpointed",
+            basis=f"{basis}, layers checkpointed",
         )
+    outside += run.shared
     return Activations(
-        kept=kept + sum(each.count * one for each, one in zip(kinds, run, strict=True)),
-        kinds=kinds,
-        outside=outside + shared,
+        kept=outside.value(sizes) + sum(each.count * one for each, one in zip(run.kinds, layers, strict=True)),
+        kinds=run.kinds,
+        outside=outside,
         sizes=sizes,
         exact=True,
-        basis=f"closed form: what autograd keeps on {setting.device} at the end of the forward pass",
+        basis=f"{basis} at the end of the forward pass",
     )
 
 
@@ -89,37 +93,63 @@ def _tape(setting: Setting) -> Tape:
     return Tape(KERNELS[setting.device], setting.autocast, one_row=setting.batch == 1)
 
 
-def _run(
-    layers: list[Part], x: Value, around: Around, setting: Setting
-) -> tuple[tuple[Kind, ...], Value, Terms, Terms]:
-    """The kinds of layers with their terms, what comes out of the last, what they share, and their inputs."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """The layers run one after the other: their kinds, what comes out of the last, what they share (the rotary
+    tables), and what checkpointing keeps instead: their inputs."""
+
+    kinds: tuple[Kind, ...]
+    out: Value
+    shared: Terms
+    inputs: Terms
+
+
+def _run(layers: list[Part], x: Value, around: Around, setting: Setting) -> Run:
     seen: dict[Any, tuple[Terms, Sizes, Value]] = {}
     counts: dict[Any, int] = {}
-    shared = Terms()
+    shared: dict[Storage, None] = {}
     inputs = Terms()
+    masked = False
     for layer in layers:
+        block = block_of(layer)
         key = (signature(layer), x.grad, x.dtype)
         if key not in seen:
             tape = _tape(setting)
-            flow, sizes = flow_of(layer)
-            out = flow(tape, x, layer, around)
-            seen[key] = (tape.terms(), sizes, out)
-            shared = shared if shared.factors else tape.terms(shared=True)
+            out = block.run(tape, x, layer, around)
+            seen[key] = (tape.terms(), block.sizes(layer), out)
+            shared |= {storage: None for storage in tape.saved if storage.shared}
         counts[key] = counts.get(key, 0) + 1
         inputs += Terms.of(x.size, WIDTH[x.dtype])
-        out = seen[key][2]
-        x = Value(out.size, out.dtype, out.grad, out.storage)
-    kinds = tuple(
-        Kind(name=key[0][0], count=counts[key], terms=terms, sizes=sizes) for key, (terms, sizes, _) in seen.items()
+        if block.keeps_mask and around.attention == "eager" and not masked:
+            inputs, masked = inputs + Terms.of(("b", "s", "s"), WIDTH[around.mask]), True
+        x = seen[key][2]
+    return Run(
+        kinds=tuple(
+            Kind(name=key[0][0], count=counts[key], terms=terms, sizes=sizes)
+            for key, (terms, sizes, _) in seen.items()
+        ),
+        out=x,
+        shared=sum((Terms.of(each.size, WIDTH[each.dtype]) for each in shared), Terms()),
+        inputs=inputs,
     )
-    return kinds, x, shared, inputs
+
+
+NUMBERS = ("layer_idx", "layer_id")
+"""Attributes under which a module knows its layer's number."""
 
 
 def signature(layer: Part) -> tuple[Any, ...]:
-    """What two layers must have in common to keep the same: class, and each parameter's shape, type and training."""
+    """What two layers must have in common to keep the same: class, plain attributes of their modules but their number
+    (dropouts, whether they turn, which window), and each parameter's shape, type and training."""
     training = layer.training
     return (
         type(layer.module).__name__,
+        *(
+            (path, name, value)
+            for path, module in layer.module.named_modules()
+            for name, value in sorted(vars(module).items())
+            if isinstance(value, bool | int | float | str) and not name.startswith("_") and name not in NUMBERS
+        ),
         *(
             (
                 name,
@@ -141,20 +171,48 @@ def _base_and_head(model: PreTrainedModel, training: Training) -> tuple[Part, Pa
     path = next(paths, None)
     if head is None or path is None:
         raise KeyError(f"the head of {type(model).__name__}")
-    return whole[model.base_model_prefix], whole[path]
+    return base_of(whole, model.base_model_prefix), whole[path]
 
 
-def _check_window(model: PreTrainedModel, setting: Setting) -> None:
-    """KeyError where a sliding window is shorter than the sequence: then masks are kept, and keys repeated."""
-    window: Any = getattr(model.config, "sliding_window", None)
-    if isinstance(window, int) and window < setting.seq and getattr(model.config, "use_sliding_window", True):
+def check_config(config: Any, setting: Setting) -> None:
+    """KeyError where the config asks for what no dataflow here has.
+
+    A sliding window that is not longer than the sequence has masks kept and keys repeated.
+    """
+    window: Any = getattr(config, "sliding_window", None)
+    if isinstance(window, int) and window <= setting.seq and getattr(config, "use_sliding_window", True):
         raise KeyError(f"a sliding window of {window:,} tokens")
+    for name in UNKNOWN_FIELDS:
+        if getattr(config, name, None):
+            raise KeyError(name)
+
+
+UNKNOWN_FIELDS = (
+    "output_router_logits",
+    "output_attentions",
+    "output_hidden_states",
+    "layerdrop",
+    "clip_qkv",
+    "reorder_and_upcast_attn",
+)
+"""Fields that, set, change what is kept."""
 
 
 def text_of(found: Activations) -> str:
-    """The closed form in Python arithmetic over b, s, d, ...: "2*(24*b*s*d + ...) + 12*b*s*d"."""
-    parts = [each.terms.text if each.count == 1 else f"{each.count}*({each.terms.text})" for each in found.kinds]
+    """The closed form in Python arithmetic over b, s, d, ...: "2*(24*b*s*d + ...) + 12*b*s*d".
+
+    A size in which kinds of layers differ stands there as a number.
+    """
+    own = [each.terms.fixed(_apart(each.sizes, found.sizes)) for each in found.kinds]
+    parts = [
+        terms.text if each.count == 1 else f"{each.count}*({terms.text})"
+        for each, terms in zip(found.kinds, own, strict=True)
+    ]
     return " + ".join((*parts, found.outside.text)) if found.kinds else ""
+
+
+def _apart(sizes: Mapping[str, int], whole: Mapping[str, int]) -> dict[str, int]:
+    return {symbol: size for symbol, size in sizes.items() if whole.get(symbol) != size}
 
 
 def symbols_of(found: Activations) -> Mapping[str, int]:

@@ -1,27 +1,31 @@
-"""What the layers of a model consist of, read off its skeleton: the input of the dataflows in flows.py."""
+"""What the layers of a model consist of, read off its skeleton: the input of the dataflows in flows/."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfcount.budget.activations import operations as op
+from hfcount.budget.activations.norms import norm_kind
 from hfcount.budget.activations.operations import ACTIVATIONS, Matrix
 from hfcount.budget.activations.tape import Size, Storage, Tape, Value
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
     from transformers import PreTrainedModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Norm:
-    """A norm: "rms" (in fp32, as transformers writes it) or "layer"; `dtype` of its scale, None without one."""
+    """A norm of a kind that norms.py tells apart; `dtype` and `shape` of its scale, None and () without one."""
 
     kind: str
     dtype: str | None
     trained: bool
+    shape: tuple[int, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -72,6 +76,33 @@ class Part:
         except AttributeError:
             return False
 
+    @property
+    def layer(self) -> int:
+        """The number of the layer that this is a part of."""
+        return int(next(each for each in self.path.split(".") if each.isdigit()))
+
+    @property
+    def written_here(self) -> bool:
+        """Whether the class is one of transformers' or this package's own, not code that came with a checkpoint."""
+        return type(self.module).__module__.startswith(("transformers.models.", "hfcount.minigpt."))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The outputs and inputs of a linear layer: GPT-2's keeps its weight the other way round."""
+        rows, columns = self.own("weight").shape
+        return (columns, rows) if type(self.module).__name__ == "Conv1D" else (rows, columns)
+
+    def own(self, name: str) -> torch.nn.Parameter:
+        """The parameter called `name`."""
+        return self.module.get_parameter(name)
+
+    def consists(self, has: tuple[str, ...], may: tuple[str, ...] = ()) -> bool:
+        """Whether the module's children and parameters are all of `has` and none but these and `may`."""
+        module = self.module
+        there = {name for name, _ in module.named_children()}
+        there |= {name for name, _ in module.named_parameters(recurse=False)}
+        return there.issuperset(has) and there.issubset((*has, *may))
+
     def matrix(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Matrix:
         """The linear layer called `name`, with its adapter."""
         path = self[name].path
@@ -98,6 +129,7 @@ class Part:
         rank = self.training.wrapped.get(self[name].path)
         if rank is None:
             return plain
+        _check_wrapper()
         symbol = self.training.rank_symbol(rank)
         return op.merged(
             tape, plain, ((*each, *inputs, symbol), (*each, symbol, *outputs)), self.training.adapter, fused=bool(each)
@@ -113,43 +145,35 @@ class Part:
         weight = f"{self[name].path}.weight"
         if weight not in self.training.dtypes:
             return Norm(kind=norm_kind(module), dtype=None, trained=False)
-        return Norm(kind=norm_kind(module), dtype=self.training.dtypes[weight], trained=self.training.trained[weight])
+        return Norm(
+            kind=norm_kind(module),
+            dtype=self.training.dtypes[weight],
+            trained=self.training.trained[weight],
+            shape=tuple(self[name].own("weight").shape),
+        )
 
 
-def norm_kind(module: nn.Module) -> str:
-    """ "layer" for torch's LayerNorm, "rms" for the RMSNorm that transformers' classes share.
+@functools.cache
+def _check_wrapper() -> None:
+    """KeyError where PEFT adds an adapter's product to fused experts in another way than since 0.21."""
+    from peft.tuners.lora.layer import ParamWrapper
 
-    Raises KeyError for another: classes that scale in fp32 or add one to the scale keep other tensors.
-    """
-    from torch import nn
-
-    if isinstance(module, nn.LayerNorm):
-        return "layer"
-    name = type(module).__name__
-    if name in RMS_NORMS:
-        return "rms"
-    raise KeyError(name)
+    if not hasattr(ParamWrapper, "get_delta_factors"):
+        raise KeyError("adapters on fused experts in this version of PEFT")
 
 
-RMS_NORMS = frozenset(
-    f"{each}RMSNorm"
-    for each in (
-        "Llama", "Mistral", "Mixtral", "Qwen2", "Qwen3", "Phi3", "SmolLM3", "Granite", "MiniGPT", "MiniGPTUnweighted",
-    )
-)  # fmt: skip
-"""The classes whose forward is, line for line, LlamaRMSNorm's."""
+def activation_of(part: Part) -> str:
+    """The kind of activation that `part` holds. KeyError for one whose rule is not written down."""
+    from transformers.activations import ACT2FN
+
+    module = next(getattr(part.module, name) for name in ACTIVATION_NAMES if hasattr(part.module, name))
+    if any(value is True for name, value in vars(module).items() if name.startswith("use_")):
+        raise KeyError(f"{type(module).__name__} written out in Python")
+    for kind in ACTIVATIONS:
+        if type(module) is type(ACT2FN[kind]):
+            return kind
+    raise KeyError(type(module).__name__)
 
 
-def activation_of(config: Any, module: nn.Module) -> str:
-    """The config's name of the MLP's activation. KeyError for one whose rule is not written down."""
-    kind = next(
-        (
-            value
-            for name in ("hidden_act", "activation_function")
-            if isinstance(value := getattr(config, name, None), str)
-        ),
-        "",
-    )
-    if kind not in ACTIVATIONS:
-        raise KeyError(kind)
-    return kind
+ACTIVATION_NAMES = ("act_fn", "activation_fn", "act")
+"""Under these names an MLP holds its activation function."""

@@ -3,7 +3,7 @@
 An operation saves what its derivative needs (torch/tools/autograd/derivatives.yaml): a matrix product both factors,
 an activation its input, a norm its input and statistics, and so on; nothing where nothing behind it trains. Two
 operations that save the same storage keep it once, and a parameter's own storage is not counted here at all. The
-operations below know these rules; the dataflows in blocks.py say which operation follows which. What is summed up is a
+operations below know these rules; the dataflows in flows/ say which operation follows which. What is summed up is a
 closed form: products of the model's sizes and the bytes of an element.
 """
 
@@ -28,21 +28,37 @@ class Kernels:
     Attributes:
         name: "cuda" or "cpu".
         mask: type of a dropout mask; None for the type of the values themselves.
-        stats: type of a LayerNorm's mean and deviation; None for the type of the values.
+        stats: type of a LayerNorm's mean and deviation; None for the wider of values and scale.
         fused_dropout: whether the fused attention takes dropout; the CPU's does not and falls back to plain products.
-        wide_powers: whether autocast runs powers in fp32.
+        wide_autocast: whether autocast's list of what runs in fp32 has powers, softmax and LayerNorm.
+        wide_deltas: whether PEFT multiplies 16-bit adapters in fp32 where it adds their product to a weight.
     """
 
     name: str
     mask: str | None
     stats: str | None
     fused_dropout: bool
-    wide_powers: bool
+    wide_autocast: bool
+    wide_deltas: bool
 
 
 KERNELS = {
-    "cuda": Kernels(name="cuda", mask="bool", stats="float32", fused_dropout=True, wide_powers=True),
-    "cpu": Kernels(name="cpu", mask=None, stats=None, fused_dropout=False, wide_powers=False),
+    "cuda": Kernels(
+        name="cuda",
+        mask="bool",
+        stats="float32",
+        fused_dropout=True,
+        wide_autocast=True,
+        wide_deltas=False,
+    ),
+    "cpu": Kernels(
+        name="cpu",
+        mask=None,
+        stats=None,
+        fused_dropout=False,
+        wide_autocast=False,
+        wide_deltas=True,
+    ),
 }
 
 
@@ -58,12 +74,16 @@ class Storage:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Value:
-    """A tensor in the dataflow: its size, type, whether a gradient flows back through it, and its storage."""
+    """A tensor in the dataflow: its size, type, whether a gradient flows back through it, and its storage.
+
+    `by_heads` says of queries and what is made of them that they lie head after head, not token after token.
+    """
 
     size: Size
     dtype: str
     grad: bool
     storage: Storage
+    by_heads: bool = False
 
 
 class Tape:
@@ -103,7 +123,11 @@ class Terms:
 
     @classmethod
     def of(cls, size: Size, factor: int) -> Terms:
-        """`factor` bytes for each element of `size`, whose symbols may carry a number: "3d" is 3·d."""
+        """`factor` bytes for each element of `size`, whose symbols may carry a number or be a sum: "3d", "h+2k"."""
+        for place, symbol in enumerate(size):
+            if "+" in symbol:
+                parts = (cls.of((*size[:place], each, *size[place + 1 :]), factor) for each in symbol.split("+"))
+                return sum(parts, cls())
         symbols = []
         for symbol in size:
             number = symbol.rstrip("abcdefghijklmnopqrstuvwxyzVE_")
@@ -116,6 +140,14 @@ class Terms:
         for size, factor in other.factors.items():
             added[size] = added.get(size, 0) + factor
         return Terms({size: factor for size, factor in added.items() if factor})
+
+    def fixed(self, sizes: Mapping[str, int]) -> Terms:
+        """The same with these symbols as numbers."""
+        fixed = Terms()
+        for size, factor in self.factors.items():
+            number = math.prod(sizes[each] for each in size if each in sizes)
+            fixed += Terms({tuple(each for each in size if each not in sizes): factor * number})
+        return fixed
 
     def value(self, sizes: Mapping[str, int]) -> int:
         """The number of bytes with these sizes."""
