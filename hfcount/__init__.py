@@ -26,7 +26,7 @@ from hfcount.errors import (
 
 if TYPE_CHECKING:
     from hfcount.api import Count, compare, count, explain, formula
-    from hfcount.budgeting import memory
+    from hfcount.costing import memory
     from hfcount.solving import solve
 
 _FROM_API = ("Count", "compare", "count", "explain", "formula")
@@ -63,7 +63,7 @@ def __getattr__(name: str) -> Any:
 
         return solve
     if name == "memory":
-        from hfcount.budgeting import memory
+        from hfcount.costing import memory
 
         return memory
     raise AttributeError(f"module 'hfcount' has no attribute {name!r}")

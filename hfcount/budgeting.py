@@ -1,12 +1,11 @@
-"""`memory`: from a model and a way to train to the bytes of each bucket, for full fine-tuning, LoRA and QLoRA."""
+"""From a model on the bench and a way to train to the bytes of each bucket: full fine-tuning, LoRA and QLoRA."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from hfcount.api import as_settings
 from hfcount.budget.activations import Activations, Setting, activations, lab_rule, symbols_of, text_of
 from hfcount.budget.buckets import gradients_bytes, master_bytes, state_of, weights_bytes
 from hfcount.budget.kv_cache import kv_cache_bytes
@@ -20,7 +19,6 @@ from hfcount.lora.attach import Refused
 from hfcount.memory_answer import BUCKETS, Budget, Memory
 from hfcount.quantization import Quantized, Scheme
 from hfcount.result import PACKAGES, versions
-from hfcount.sources import resolve
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -30,6 +28,7 @@ REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
 QLORA_RANKS = (8,)
 LONGEST_DEFAULT = 2048
+NOT_SHOWN = ("kbit_upcast", "stepping", "reentrant", "accumulation")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -44,6 +43,9 @@ class Way:
         quantization: "nf4", "fp4" or "int8"; double_quant: its statistics quantized once more.
         kbit_upcast: whether QLoRA's other parameters become fp32; None for what the recipe does.
         sharding, devices: see budget/sharding.py.
+        stepping: how the optimizer goes over its tensors in a simulated step: "foreach" (torch's default on CUDA),
+            "loop" or "fused".
+        reentrant: checkpointing as torch did it first; accumulation: batches before a step. For simulated steps too.
     """
 
     batch: int = 1
@@ -58,9 +60,14 @@ class Way:
     kbit_upcast: bool | None = None
     sharding: str = "none"
     devices: int = 1
+    stepping: str = "foreach"
+    reentrant: bool = False
+    accumulation: int = 1
 
     def __post_init__(self) -> None:
         _check_positive("batch", self.batch)
+        _check_positive("accumulation", self.accumulation)
+        named(self.stepping, dict.fromkeys(("foreach", "loop", "fused")), "stepping")
         if self.seq is not None:
             _check_positive("seq", self.seq)
         recipe(self.precision)
@@ -87,38 +94,6 @@ class Way:
 def _check_positive(name: str, value: Any) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise BadInput(f"--{name} {value}: give a positive integer")
-
-
-def memory(
-    model: str,
-    *,
-    regimes: Sequence[str] = ("full", "lora", "qlora"),
-    lora_r: int | Sequence[int] = (),
-    lora_targets: str | Sequence[str] = "default",
-    settings: Mapping[str, Any] | Sequence[str] = (),
-    class_name: str | None = None,
-    revision: str | None = None,
-    offline: bool = False,
-    timeout: float | None = None,
-    trust_remote_code: bool = False,
-    **way: Any,
-) -> Memory:
-    """What it takes to train `model`, in bytes by bucket: full fine-tuning, LoRA and QLoRA side by side.
-
-    Without `lora_r` the ranks are 4, 8 and 16 for LoRA and 8 for QLoRA; with it those asked, for both. `way` is the
-    fields of `Way`: batch, seq, precision, optimizer, attention, gradient_checkpointing, double_quant, sharding, ...
-    The rest is as in `count`. Raises BadInput or SourceError.
-
-    >>> memory("mini-gpt-lora-lab", batch=16, precision="lab").full.gradients_bytes
-    459904
-    """
-    chosen = Way(**way)
-    asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
-    source = resolve(model, revision=revision, offline=offline, timeout=timeout)
-    bench = Workbench(
-        source, asked.settings, class_name=class_name, timeout=timeout, trust_remote_code=trust_remote_code
-    )
-    return memory_of(bench, chosen, asked)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -176,7 +151,7 @@ def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
             *_notes(bench, way, budgets, asked.targets),
         ),
         versions=versions((*PACKAGES, "bitsandbytes")),
-        **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name != "kbit_upcast"},
+        **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
     )
 
 
@@ -202,24 +177,25 @@ def adapter_budget(
     tensors = bench.adapted(precision, adapters, quantized)
     kept = _activations(bench, way, precision, bench.training(tensors, precision, adapters, rank))
     budget = _budget(bench, way, precision, tensors, kept, regime=regime, frozen=bench.parameters)
-    added = tensors[tensors["trained"]]
+    added = int(tensors.loc[tensors["trained"], "bytes"].sum())
     return dataclasses.replace(
         budget,
         r=rank,
         targets=adapters.targets,
-        adapter_bytes=int(added["bytes"].sum()),
+        adapter_bytes=share(added, "weights", sharding=way.sharding, devices=way.devices),
         quantized=quantized.stored if quantized is not None else None,
-        unconverted_bytes=_unconverted(bench, tensors, quantized),
+        unconverted_bytes=_unconverted(bench, way, tensors, quantized),
     )
 
 
-def _unconverted(bench: Workbench, tensors: pd.DataFrame, quantized: Quantized | None) -> int:
+def _unconverted(bench: Workbench, way: Way, tensors: pd.DataFrame, quantized: Quantized | None) -> int:
     """The bytes of fused experts that stay as they are in a quantized model."""
     if quantized is None or not quantized.fused:
         return 0
     base = tensors.iloc[: len(bench.table)]
     fused = (bench.table["expert"].to_numpy() > 0) & (bench.table["shape"].map(len).to_numpy() > 2)
-    return int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
+    kept = int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
+    return share(kept, "weights", sharding=way.sharding, devices=way.devices)
 
 
 def inference_budget(bench: Workbench, way: Way) -> Budget:
@@ -268,10 +244,11 @@ def _budget(
         frozen=frozen,
         **{f"{name}_bytes": value for name, value in shares.items()},  # type: ignore[arg-type]
         activations_bytes=kept.peak,
+        activations_kept_bytes=kept.kept,
         total_bytes=sum(shares.values()) + kept.peak,
         buffers_bytes=bench.buffers_bytes,
-        scalars_bytes=state.scalars,
-        paged_bytes=state.paged,
+        scalars_bytes=share(state.scalars, "optimizer", sharding=way.sharding, devices=way.devices),
+        paged_bytes=share(state.paged, "optimizer", sharding=way.sharding, devices=way.devices),
         activations_exact=kept.exact,
         activations_basis=kept.basis,
         activations_formula=text_of(kept) or None,

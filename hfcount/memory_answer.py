@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from hfcount.quantization import Stored
     from hfcount.sources import Source
 
@@ -33,12 +35,18 @@ class Budget:
         adapter_bytes: the part of the weights that is adapters.
         quantized: the bytes of the quantized weights, term by term.
         unconverted_bytes: fused experts that stay in 16 bit or more although the model is "in 4 bit".
+        activations_kept_bytes: what of them is kept at the end of the forward pass.
         activations_exact: whether the activations are a closed form, else an estimate.
         activations_basis: what they are, or assume.
         activations_formula, activations_symbols: the closed form and the values of its symbols.
         activations_rule_bytes: what the labs' rule, batch·seq·d·L·16, would say.
         method: "closed-form", "simulated" or "measured".
-        peak_phase: of a simulated step; None else.
+        peak_phase: of a simulated step "forward", "backward" or "step"; None else. Its buckets are those at the peak,
+            with all that is there for a moment among the activations.
+        temporary_bytes: of a simulated step what of the activations is there for a moment.
+        flops: of a simulated step, floating-point operations by phase, and by the rule as "rule".
+        largest: of a simulated step the largest tensors at the peak: bytes, bucket, module, name, shape, dtype.
+        simulated_seconds: how long the simulation took.
         reason: why there are no figures.
     """
 
@@ -61,6 +69,7 @@ class Budget:
     adapter_bytes: int = 0
     quantized: Stored | None = None
     unconverted_bytes: int = 0
+    activations_kept_bytes: int | None = None
     activations_exact: bool | None = None
     activations_basis: str | None = None
     activations_formula: str | None = None
@@ -68,6 +77,10 @@ class Budget:
     activations_rule_bytes: int | None = None
     method: str = "closed-form"
     peak_phase: str | None = None
+    temporary_bytes: int = 0
+    flops: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    largest: tuple[Mapping[str, Any], ...] = ()
+    simulated_seconds: float | None = None
     reason: str | None = None
 
     @property
@@ -78,6 +91,27 @@ class Budget:
 
 BUCKETS = ("weights", "master", "gradients", "optimizer", "activations", "kv_cache")
 """The parts of a total, in the order in which they are shown; Budget has `..._bytes` of each."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """One bucket of one regime: the most that the simulated step held of it, and the closed form for the same kernels.
+
+    Attributes:
+        exact: whether the closed form claims to be exact; else it is an estimate.
+        reason: why the two differ, where that is known.
+    """
+
+    regime: str
+    bucket: str
+    closed_bytes: int
+    simulated_bytes: int
+    exact: bool
+    reason: str = ""
+
+    @property
+    def difference(self) -> int:
+        return self.closed_bytes - self.simulated_bytes
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -93,6 +127,8 @@ class Memory:
         optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices: as asked.
         warnings: what is odd in what was asked; notes: what a reader must know; a line each.
         versions: of the packages that the figures depend on.
+        comparisons: of simulated steps, each bucket beside its closed form.
+        curves: of simulated steps, memory over the step by regime: a row for each operation, a column for each bucket.
     """
 
     model: str
@@ -116,3 +152,5 @@ class Memory:
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+    comparisons: tuple[Comparison, ...] = ()
+    curves: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict, repr=False, compare=False)

@@ -26,7 +26,7 @@ from hfcount.sources import Source
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import PreTrainedModel
+    from transformers import PreTrainedConfig, PreTrainedModel
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -62,9 +62,22 @@ class Workbench:
         self.source = source
         self.loaded: LoadedConfig = load_config(source, settings, trust_remote_code=trust_remote_code)
         self._class_name, self._timeout = class_name, timeout
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop all that was found out."""
         self._adapters: dict[tuple[int, str | tuple[str, ...]], Adapters] = {}
         self._quantized: dict[Scheme, Quantized] = {}
         self._dtypes: dict[str, list[str]] = {}
+        for name in ("skeleton", "table", "parameters", "buffers_bytes", "positions"):
+            self.__dict__.pop(name, None)
+
+    def with_config(self, config: PreTrainedConfig) -> Workbench:
+        """Another bench with the same model under another config."""
+        found = copy.copy(self)
+        found._forget()
+        found.loaded = dataclasses.replace(self.loaded, config=config)
+        return found
 
     def build(self, dtype: str | None = None) -> Skeleton:
         """A fresh skeleton with a config of its own: PEFT, bitsandbytes and the kind of attention change them.

@@ -158,7 +158,7 @@ def _answers(
     if headroom is not None and not (fit or chosen):
         raise BadInput("--headroom is of a GPU: give --gpu NAME, or --fit")
 
-    from hfcount.budgeting import memory
+    from hfcount.costing import memory
     from hfcount.fitting import fits, stretched_memory
 
     if fit and chosen:

@@ -1,0 +1,200 @@
+"""A ledger of memory: every storage that a piece of torch code makes, when it was born and when it was freed.
+
+The ledger watches below autograd (a TorchDispatchMode), so it sees what the backward pass and the optimizer make too,
+and it does not care whether tensors have memory: real ones and fake ones are entered alike. What a kernel allocates
+for itself while it runs is not seen; those of bitsandbytes that dequantize are entered by what they are known to make
+(`TRANSIENTS`). Time is counted in operations.
+
+All that is asked of a step (its peak, what was alive then, the curve) is computed from the table of entries.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import dataclasses
+import math
+import time
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from hfcount.errors import HfcountError
+from hfcount.simulation.flops import flops_of
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import nn
+
+COLUMNS = ("bytes", "born", "died", "phase", "kind", "module", "name", "shape", "dtype")
+
+
+@dataclasses.dataclass(slots=True)
+class Entry:
+    """One storage: `died` is None while it lives; `kind` is what it turned out to be (see `Ledger.declare`)."""
+
+    bytes: int
+    born: int
+    died: int | None
+    phase: str
+    kind: str
+    module: str
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+
+
+def _dequantized(arguments: tuple[Any, ...]) -> int:
+    """bitsandbytes::gemm_4bit(A, B, shape, ...) unpacks B to A's type before it multiplies."""
+    return math.prod(arguments[2]) * arguments[0].element_size()
+
+
+TRANSIENTS: dict[str, Callable[[tuple[Any, ...]], int]] = {"bitsandbytes.gemm_4bit.default": _dequantized}
+"""Bytes that an operation allocates and frees within itself, by the operation's name."""
+
+
+class TimeIsUp(HfcountError):
+    """A step that was to take no longer than so many seconds did."""
+
+    def __init__(self) -> None:
+        super().__init__("the simulated step ran past its time limit")
+
+
+class Ledger(TorchDispatchMode):
+    """Enters each storage that is made while it is active, and those that are declared.
+
+    `seconds` bounds how long it watches (TimeIsUp). `phase` is set by who runs the step; `modules` is the stack of
+    modules whose forward is running. `log` has phase and module of each moment. In the backward pass an operation
+    belongs to the module whose forward made its node: torch numbers the nodes, and the numbers are noted with the
+    modules.
+    """
+
+    def __init__(self, *, seconds: float | None = None) -> None:
+        super().__init__()
+        self._until = time.monotonic() + seconds if seconds else None
+        self.entries: list[Entry] = []
+        self.phase = ""
+        self.modules: list[str] = [""]
+        self.log: list[tuple[str, str]] = [("", "")]
+        self.flops: dict[str, int] = collections.defaultdict(int)
+        self._made_in: dict[int, str] = {}
+        self._undone = ""
+        self._alive: dict[int, tuple[int, weakref.ref[Any]]] = {}
+
+    def declare(self, tensors: Iterable[tuple[str, torch.Tensor]], kind: str) -> None:
+        """Say what the storages of `tensors` are; those that are not entered yet are entered now."""
+        for name, tensor in tensors:
+            for part in _parts(tensor):
+                entry = self._enter(part, name)
+                entry.kind, entry.name = kind, name
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if self._until is not None and time.monotonic() > self._until:
+            raise TimeIsUp
+        module = self._module()
+        transient = TRANSIENTS.get(str(func))
+        if transient is not None:
+            self._pass_by(transient(args), str(func), module)
+        result = func(*args, **(kwargs or {}))
+        self.log.append((self.phase, module))
+        self.flops[self.phase] += flops_of(func, args, kwargs or {}, result)
+        for each in tree_leaves(result):
+            if isinstance(each, torch.Tensor):
+                self._enter(each, str(func), module)
+        return result
+
+    @property
+    def now(self) -> int:
+        """The number of the moment: operations so far."""
+        return len(self.log) - 1
+
+    def _module(self) -> str:
+        """The module that runs; in the backward pass the one whose forward is undone."""
+        if len(self.modules) > 1:
+            self._made_in[torch.autograd._get_sequence_nr() - 1] = self.modules[-1]  # type: ignore[attr-defined]
+            return self.modules[-1]
+        node = torch._C._current_autograd_node()
+        if node is None:
+            self._undone = ""
+        else:  # a node that no forward made adds up the gradient of the one before
+            self._undone = self._made_in.get(node._sequence_nr(), self._undone)
+        return self._undone
+
+    def _enter(self, tensor: torch.Tensor, name: str, module: str = "") -> Entry:
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key in self._alive:
+            return self.entries[self._alive[key][0]]
+        entry = Entry(
+            bytes=storage.nbytes(),
+            born=self.now,
+            died=None,
+            phase=self.phase,
+            kind="",
+            module=module,
+            name=name,
+            shape=tuple(tensor.shape),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+        )
+        self._alive[key] = (len(self.entries), weakref.ref(storage, lambda _: self._freed(key)))
+        self.entries.append(entry)
+        return entry
+
+    def _freed(self, key: int) -> None:
+        index, _ = self._alive.pop(key)
+        self.entries[index].died = self.now
+
+    def _pass_by(self, size: int, name: str, module: str) -> None:
+        """A storage that lives for one operation alone."""
+        self.log.append((self.phase, module))
+        self.entries.append(Entry(size, self.now, self.now, self.phase, "temporary", module, name, (), ""))
+
+    def table(self) -> pd.DataFrame:
+        """A row for each entry, in the order of birth; `died` is NA for what still lives."""
+        import pandas as pd
+
+        rows = [[getattr(each, column) for column in COLUMNS] for each in self.entries]
+        return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"bytes": "int64", "born": "int64", "died": "Int64"})
+
+
+def _parts(tensor: Any) -> Iterator[torch.Tensor]:
+    """The tensor, and for a 4-bit parameter of bitsandbytes what its state holds."""
+    yield tensor
+    state = getattr(tensor, "quant_state", None)
+    for holder in (state, getattr(state, "state2", None)):
+        for name in ("absmax", "code", "offset"):
+            part = getattr(holder, name, None)
+            if isinstance(part, torch.Tensor):
+                yield part
+
+
+@contextlib.contextmanager
+def named_modules(ledger: Ledger, model: nn.Module) -> Iterator[None]:
+    """A context in which entries know the module whose forward made them, by its path in `model`."""
+    handles = []
+    for path, module in model.named_modules():
+        handles.append(module.register_forward_pre_hook(_entering(ledger, path)))
+        handles.append(module.register_forward_hook(_leaving(ledger), always_call=True))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _entering(ledger: Ledger, path: str) -> Callable[..., None]:
+    def hook(*_: Any) -> None:
+        ledger.modules.append(path)
+
+    return hook
+
+
+def _leaving(ledger: Ledger) -> Callable[..., None]:
+    def hook(*_: Any) -> None:
+        ledger.modules.pop()
+
+    return hook

@@ -1,0 +1,85 @@
+"""What a ledger says of a step: its peak, what was alive then, and the curve of memory over the step."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from hfcount.simulation.ledger import Ledger
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+PHASES = ("forward", "backward", "step")
+LASTING = ("weights", "buffers", "inputs", "master", "gradients", "optimizer")
+BUCKETS = (*LASTING, "activations", "temporary")
+"""What a storage can be: one that lasts, kept from the forward pass for the backward pass, or there for a moment."""
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Moment:
+    """One moment of a step: all `bytes` that were alive, its `phase`, the `module` that ran, and the bytes of each
+    bucket, which add up to the whole."""
+
+    bytes: int
+    phase: str
+    module: str
+    buckets: Mapping[str, int]
+
+
+def entries_of(ledger: Ledger) -> pd.DataFrame:
+    """The ledger's table with `end`, the last moment at which an entry was alive, and its `bucket`."""
+    table = ledger.table()
+    table["end"] = table["died"].fillna(ledger.now).astype("int64")
+    backward = next((time for time, (phase, _) in enumerate(ledger.log) if phase == "backward"), len(ledger.log))
+    table["bucket"] = table["kind"].where(table["kind"] != "", "temporary")
+    kept = (table["phase"] == "forward") & (table["end"] >= backward) & (table["kind"] == "")
+    table.loc[kept, "bucket"] = "activations"
+    return table
+
+
+def curve(ledger: Ledger, table: pd.DataFrame) -> pd.DataFrame:
+    """Bytes alive at each moment of the step that is looked at, a column for each bucket, and `phase` and `module`.
+
+    The index is time, in operations.
+    """
+    import numpy as np
+    import pandas as pd
+
+    last = len(ledger.log)
+    columns = {}
+    for bucket in BUCKETS:
+        rows = table[table["bucket"] == bucket]
+        change = np.zeros(last + 1, dtype=np.int64)
+        np.add.at(change, rows["born"].to_numpy(), rows["bytes"].to_numpy())
+        np.add.at(change, rows["end"].to_numpy() + 1, -rows["bytes"].to_numpy())
+        columns[bucket] = change.cumsum()[:last]
+    lines = pd.DataFrame(columns)
+    lines["phase"], lines["module"] = zip(*ledger.log, strict=True)
+    return lines[lines["phase"].isin(PHASES)]
+
+
+def peaks(lines: pd.DataFrame) -> dict[str, Moment]:
+    """The highest moment of each phase that the curve `lines` has."""
+    total = lines[list(BUCKETS)].sum(axis=1)
+    found = {}
+    for phase in PHASES:
+        inside = (lines["phase"] == phase).to_numpy()
+        if inside.any():
+            found[phase] = moment(lines, int(total.where(inside, -1).to_numpy().argmax()))
+    return found
+
+
+def moment(lines: pd.DataFrame, position: int) -> Moment:
+    """The row of the curve at a position."""
+    row = lines.iloc[position]
+    buckets = {name: int(row[name]) for name in BUCKETS}
+    return Moment(bytes=sum(buckets.values()), phase=str(row["phase"]), module=str(row["module"]), buckets=buckets)
+
+
+def largest(lines: pd.DataFrame, table: pd.DataFrame, *, count: int = 10) -> pd.DataFrame:
+    """The largest storages that were alive at the peak: `bytes, bucket, module, name, shape, dtype`."""
+    at = lines.index[int(lines[list(BUCKETS)].sum(axis=1).to_numpy().argmax())]
+    alive = table[(table["born"] <= at) & (table["end"] >= at)]
+    return alive.nlargest(count, "bytes")[["bytes", "bucket", "module", "name", "shape", "dtype"]]

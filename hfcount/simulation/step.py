@@ -1,0 +1,205 @@
+"""One training step, run as a recipe says, with a ledger of all that it holds.
+
+Two steps are run and the second is looked at: from then on the optimizer's state is there from the beginning, as in
+every later step. The order is that of a plain training loop: forward, backward for each of the accumulated batches,
+step, gradients set to None.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import gc
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+
+from hfcount.simulation.inputs import make_inputs
+from hfcount.simulation.ledger import Ledger, named_modules
+from hfcount.simulation.subject import Subject
+
+WARM_UP = "warm-up"
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Run:
+    """How a step is run.
+
+    Attributes:
+        batch, seq: rows, and tokens a row.
+        optimizer: a name of budget/optimizers.py.
+        stepping: whether the optimizer steps all tensors at once ("foreach", torch's default on CUDA), one after the
+            other ("loop"), or in a kernel of its own ("fused").
+        accumulation: batches whose gradients are added up before the step.
+    """
+
+    batch: int
+    seq: int
+    optimizer: str = "adamw"
+    stepping: str = "foreach"
+    accumulation: int = 1
+
+
+def run_step(subject: Subject, run: Run, *, seconds: float | None = None) -> Ledger:
+    """The ledger of two steps: phases "warm-up", then "forward", "backward" and "step".
+
+    Raises TimeIsUp after `seconds`.
+    """
+    ledger = Ledger(seconds=seconds)
+    inputs = make_inputs(subject.base, batch=run.batch, seq=run.seq)
+    inputs = {name: _as_computed(each, subject) for name, each in inputs.items()}
+    ledger.declare(subject.model.named_parameters(), "weights")
+    ledger.declare(subject.model.named_buffers(), "buffers")
+    ledger.declare(inputs.items(), "inputs")
+    trained = [(name, each) for name, each in subject.model.named_parameters() if each.requires_grad]
+    with named_modules(ledger, subject.model), _collected_by_hand(), ledger:
+        stepper = _Stepper(subject, trained, run, ledger)
+        for phases in ((WARM_UP,) * 3, ("forward", "backward", "step")):
+            gc.collect()  # what only cycles hold: when it goes is chance, so it goes now
+            for _ in range(run.accumulation):
+                ledger.phase = phases[0]
+                loss = _loss(subject, inputs)
+                ledger.declare([("loss", loss)], "inputs")
+                ledger.phase = phases[1]
+                loss.backward()
+                del loss
+            ledger.declare(((name, each.grad) for name, each in trained if each.grad is not None), "gradients")
+            ledger.phase = phases[2]
+            stepper.step()
+    return ledger
+
+
+@contextlib.contextmanager
+def _collected_by_hand() -> Iterator[None]:
+    """A context in which Python does not look for cycles by itself."""
+    before = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if before:
+            gc.enable()
+
+
+def _as_computed(tensor: torch.Tensor, subject: Subject) -> torch.Tensor:
+    """Images and sounds in the type that the model is kept in."""
+    if not tensor.is_floating_point():
+        return tensor
+    return tensor.to(getattr(torch, subject.precision.base))
+
+
+def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
+    """The loss of one batch; what else the model gives back is dropped before the backward pass, as a loop does."""
+    precision = subject.precision
+    autocast: Any = contextlib.nullcontext()
+    if precision.autocast:
+        autocast = torch.autocast("cpu", dtype=getattr(torch, precision.autocast))
+    with autocast:
+        output = subject.model(**inputs)
+    loss = getattr(output, "loss", None)
+    if loss is None:  # a base model has no loss: the sum of what it gives stands for one
+        first = next(each for each in output.values() if isinstance(each, torch.Tensor) and each.requires_grad)
+        loss = first.float().sum()
+    return loss
+
+
+class _Stepper:
+    """The optimizer, over the parameters themselves or over their fp32 master copies."""
+
+    def __init__(self, subject: Subject, trained: list[tuple[str, nn.Parameter]], run: Run, ledger: Ledger):
+        self._trained = [each for _, each in trained]
+        self._names = [name for name, _ in trained]
+        self._ledger = ledger
+        self._masters: list[nn.Parameter] = []
+        self._wide = subject.precision.gradients == "float32"
+        if subject.precision.master:
+            self._masters = [nn.Parameter(each.detach().clone().float()) for each in self._trained]
+            ledger.declare(zip(self._names, self._masters, strict=True), "master")
+            if self._wide:
+                self._add_up_wide()
+        self._optimizer = OPTIMIZERS[run.optimizer](self._masters or self._trained, run.stepping)
+
+    def _add_up_wide(self) -> None:
+        """Gradients added up in fp32 beside the 16-bit ones, each of which goes as soon as it is added."""
+        for parameter, master in zip(self._trained, self._masters, strict=True):
+
+            def added(each: torch.Tensor, master: nn.Parameter = master) -> None:
+                assert each.grad is not None
+                wide = each.grad.float()
+                master.grad = wide if master.grad is None else master.grad.add_(wide)
+                each.grad = None
+
+            parameter.register_post_accumulate_grad_hook(added)
+
+    def step(self) -> None:
+        """Step, and drop the gradients."""
+        if self._masters and not self._wide:
+            self._step_one_by_one()
+        else:
+            if self._masters:
+                grads = ((name, each.grad) for name, each in zip(self._names, self._masters, strict=True))
+                self._ledger.declare(((name, grad) for name, grad in grads if grad is not None), "gradients")
+            self._optimizer.step()
+            self._copy_back()
+        self._declare_state()
+        self._optimizer.zero_grad(set_to_none=True)
+        for each in self._trained:
+            each.grad = None
+
+    def _step_one_by_one(self) -> None:
+        """Each gradient is widened for its own tensor's step alone."""
+        for parameter, master in zip(self._trained, self._masters, strict=True):
+            if parameter.grad is None:
+                continue
+            master.grad = parameter.grad.float()
+            self._optimizer.step()
+            master.grad = None
+            parameter.grad = None
+        self._copy_back()
+
+    @torch.no_grad()
+    def _copy_back(self) -> None:
+        for parameter, master in zip(self._trained, self._masters, strict=bool(self._masters)):
+            parameter.copy_(master)
+
+    def _declare_state(self) -> None:
+        held = (pair for state in self._optimizer.state.values() for pair in state.items())
+        self._ledger.declare(((str(name), each) for name, each in held if isinstance(each, torch.Tensor)), "optimizer")
+
+
+Parameters = list[nn.Parameter]
+
+
+def _adamw(parameters: Parameters, stepping: str) -> Any:
+    return torch.optim.AdamW(parameters, foreach=stepping == "foreach", fused=stepping == "fused")
+
+
+def _sgd(parameters: Parameters, stepping: str) -> Any:
+    return torch.optim.SGD(parameters, momentum=0.9, foreach=stepping == "foreach", fused=stepping == "fused")
+
+
+def _adafactor(parameters: Parameters, stepping: str) -> Any:
+    from transformers.optimization import Adafactor
+
+    return Adafactor(parameters, scale_parameter=False, relative_step=False, lr=1e-3)
+
+
+def _bitsandbytes(name: str) -> Callable[[Parameters, str], Any]:
+    def make(parameters: Parameters, stepping: str) -> Any:
+        import bitsandbytes
+
+        return getattr(bitsandbytes.optim, name)(parameters)
+
+    return make
+
+
+OPTIMIZERS: dict[str, Callable[[Parameters, str], Any]] = {
+    "adamw": _adamw,
+    "adamw-8bit": _bitsandbytes("AdamW8bit"),
+    "paged-adamw-8bit": _bitsandbytes("AdamW8bit"),
+    "paged-adamw": _bitsandbytes("AdamW"),
+    "adafactor": _adafactor,
+    "sgd": _sgd,
+}
