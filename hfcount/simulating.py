@@ -126,6 +126,8 @@ def _reason(way: Way, closed: Budget, bucket: str) -> str:
         return "bitsandbytes casts the biases of its layers to the type of what comes in"
     if bucket == "activations" and closed.activations_exact is False:
         return "the closed form is an estimate here"
+    if bucket == "activations" and way.gradient_checkpointing:
+        return "what else the layers were called with (rotary tables, positions) stays for their second run"
     return ""
 
 
@@ -153,6 +155,7 @@ def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation, sa
             layers=layers,
             width=width,
             seq=way.seq,
+            twice=way.gradient_checkpointing,
         )
     return dataclasses.replace(
         budget,

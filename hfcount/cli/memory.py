@@ -60,6 +60,16 @@ def command(
     ] = None,
     sharding: Annotated[str, typer.Option(metavar="NAME", help="none, zero1, zero2, zero3, or fsdp.")] = "none",
     devices: Annotated[int, typer.Option(help="Over how many devices the sharding divides.")] = 1,
+    simulate: Annotated[
+        bool, typer.Option("--simulate", help="Run the real step without memory: the peak, beside the closed form.")
+    ] = False,
+    stepping: Annotated[
+        str, typer.Option(metavar="NAME", help="The optimizer's loop in a simulated step: foreach, loop or fused.")
+    ] = "foreach",
+    reentrant: Annotated[
+        bool, typer.Option("--reentrant", help="Checkpointing as torch did it first, in a simulated step.")
+    ] = False,
+    accumulation: Annotated[int, typer.Option(help="Batches before a simulated step of the optimizer.")] = 1,
     gpu: Annotated[
         list[str] | None,
         typer.Option("--gpu", metavar="NAME", help="Does it fit there? Repeatable.", show_default=False),
@@ -88,6 +98,8 @@ def command(
     """What it takes to train a model: full fine-tuning, LoRA and QLoRA side by side, bucket by bucket.
 
     Example: [bold]hfcount memory gpt2 --batch 4 --gradient-checkpointing[/bold]
+
+    With the real step, run without memory: [bold]hfcount memory gpt2 --simulate --regime full[/bold]
     """
     from hfcount.cli.output import chosen, emit, print_text
 
@@ -103,7 +115,12 @@ def command(
         "batch": batch, "seq": seq, "precision": precision, "optimizer": optimizer, "attention": attention,
         "device": device, "gradient_checkpointing": gradient_checkpointing, "quantization": quantization,
         "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices,
+        "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation,
     }  # fmt: skip
+    if simulate:
+        if fit and gpu:
+            raise BadInput("--fit searches closed forms; with --simulate ask for --gpu alone")
+        way |= {"method": "simulated", "curves": plot is not None}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)
 
     from hfcount.report import memory as report
@@ -126,7 +143,12 @@ def command(
         from hfcount.report.files import write_figure
 
         title = f"{found.model}: {found.precision}, batch {found.batch:,} x {found.seq:,} tokens"
-        write_figure(plot, memory_bars(stacks_of(found.budgets), title=title))
+        if found.curves:
+            from hfcount.report.simulated import timeline
+
+            write_figure(plot, timeline(found.curves, title=title))
+        else:
+            write_figure(plot, memory_bars(stacks_of(found.budgets), title=title))
     return 0
 
 

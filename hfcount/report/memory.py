@@ -15,8 +15,9 @@ from hfcount.memory_answer import BUCKETS, Budget, Memory
 from hfcount.report.csv import to_csv
 from hfcount.report.document import SCHEMA
 from hfcount.report.markdown import markdown_table
+from hfcount.report.simulated import comparison_document, simulated_sections
 from hfcount.report.terminal import BAD, DIM, GOOD, heading, plain_table
-from hfcount.report.units import exact, memory, memory_unit, memory_with_unit, share
+from hfcount.report.units import exact, memory, memory_unit, memory_with_unit, regime_title, share
 
 TITLES = {
     "weights": "Weights",
@@ -30,8 +31,7 @@ TITLES = {
 
 def regime_name(budget: Budget) -> str:
     """A regime as people write it: "full", "LoRA r=8", "QLoRA r=8", "inference"."""
-    kind = {"lora": "LoRA", "qlora": "QLoRA"}.get(budget.regime, budget.regime)
-    return kind if budget.r is None else f"{kind} r={budget.r}"
+    return regime_title(budget.name)
 
 
 def memory_report(found: Memory, fits: Sequence[Fit] = ()) -> RenderableType:
@@ -51,7 +51,7 @@ def memory_report(found: Memory, fits: Sequence[Fit] = ()) -> RenderableType:
         table.add_row(*row)
     parts.append(table)
     parts += [Text(f"  {regime_name(each)}: {each.reason}", style=BAD) for each in found.budgets if each.reason]
-    parts += _derivations(found)
+    parts += simulated_sections(found) if found.comparisons else _derivations(found)
     if fits:
         parts += [Text("\nFit", style="bold"), _fit_table(fits), *_offers(fits)]
     parts += [Text(f"  warning: {warning}", style=BAD) for warning in found.warnings]
@@ -153,7 +153,7 @@ def _fit_table(fits: Sequence[Fit]) -> RenderableType:
         margin = f"{'-' if each.margin_bytes < 0 else '+'}{memory_with_unit(abs(each.margin_bytes))}"
         table.add_row(
             each.gpu.name,
-            _title_of(each.regime),
+            regime_title(each.regime),
             verdict,
             memory_with_unit(each.needed_bytes),
             memory_with_unit(each.offered_bytes),
@@ -173,10 +173,6 @@ def _offers(fits: Sequence[Fit]) -> list[RenderableType]:
         offer = f"{memory_with_unit(whole)} - {memory_with_unit(kept)} of headroom"
         lines.append(Text(f"  {each.gpu.name} offers {offer} ({each.gpu.source})", style=DIM))
     return lines
-
-
-def _title_of(regime: str) -> str:
-    return regime.replace("qlora", "QLoRA").replace("lora", "LoRA")
 
 
 def _limit(value: int | None) -> str:
@@ -208,6 +204,7 @@ def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> dict[str, Any]:
         "sharding": found.sharding,
         "devices": found.devices,
         "regimes": [budget_document(each) for each in found.budgets],
+        "comparisons": [comparison_document(each) for each in found.comparisons],
         "fits": [fit_document(each) for each in fits],
         "warnings": list(found.warnings),
         "notes": list(found.notes),
@@ -276,7 +273,7 @@ def memory_markdown(found: Memory, fits: Sequence[Fit] = ()) -> str:
                 [
                     [
                         each.gpu.name,
-                        _title_of(each.regime),
+                        regime_title(each.regime),
                         "yes" if each.fits else "no",
                         memory_with_unit(each.needed_bytes),
                         memory_with_unit(each.offered_bytes),

@@ -45,6 +45,11 @@ def memory_with_unit(bytes_: int) -> str:
     return f"{bytes_ / size:,.2f} {name}"
 
 
+def regime_title(name: str) -> str:
+    """A regime's name as people write it: "QLoRA r=8"."""
+    return name.replace("lora", "LoRA").replace("qLoRA", "QLoRA")
+
+
 def share(fraction: float) -> str:
     """A share of a whole in percent; a share that is there but rounds to nothing is shown as such."""
     if 0 < fraction < 0.00005:

@@ -79,7 +79,15 @@ def matrix_parameters(table: pd.DataFrame, *, tied_head: int = 0) -> int:
     return int(table.loc[matrices & ~looked_up, "active"].sum()) + tied_head
 
 
-def rule(*, matrices: int, adapters: int, tokens: int, layers: int, width: int, seq: int) -> int:
-    """6N and attention's term for full training; 4N + 6n with `adapters` over a frozen base."""
+def rule(
+    *, matrices: int, adapters: int, tokens: int, layers: int, width: int, seq: int, twice: bool = False
+) -> int:
+    """6N and attention's term for full training; 4N + 6n with `adapters` over a frozen base.
+
+    With checkpointing the forward pass is run `twice`: 2N + 2n more, and a third more of attention's term.
+    """
     weights = 4 * matrices + 6 * adapters if adapters else 6 * matrices
-    return tokens * (weights + 12 * layers * width * seq)
+    attention = 12 * layers * width * seq
+    if twice:
+        weights, attention = weights + 2 * matrices + 2 * adapters, attention * 4 // 3
+    return tokens * (weights + attention)

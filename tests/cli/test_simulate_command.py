@@ -1,0 +1,85 @@
+"""`hfcount memory --simulate` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from hfcount.cli.app import run
+
+LAB = ["memory", "mini-gpt-lora-lab", "--batch", "2", "--seq", "32", "--precision", "bf16", "--simulate"]
+
+
+def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*LAB, "--lora-r", "4", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [each["regime"] for each in document["regimes"]] == ["full", "lora", "qlora"]
+    for each in document["regimes"]:
+        assert each["method"] == "simulated"
+        assert each["peak_phase"] in ("forward", "backward", "step")
+        parts = ("weights", "master", "gradients", "optimizer", "activations")
+        assert each["total_bytes"] == sum(each[f"{name}_bytes"] for name in parts)
+        assert each["flops"]["backward"] > each["flops"]["forward"] > 0
+        assert each["largest"][0]["bytes"] >= each["largest"][1]["bytes"]
+    assert document["regimes"][0]["ratio_to_full"] == 1.0
+    assert {each["difference"] for each in document["comparisons"]} == {0}
+    assert len(document["comparisons"]) == 15
+
+
+def test_the_table_has_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*LAB, "--regime", "full"]) == 0
+    out = capsys.readouterr().out
+    for shown in ("Closed form beside simulation", "kept activations", "✓", "peak", "floating-point operations"):
+        assert shown in out
+    assert "not explained" not in out
+
+
+def test_the_timeline(tmp_path: Path) -> None:
+    assert run([*LAB, "--regime", "full,lora", "--lora-r", "4", "--plot", str(tmp_path / "line.png"), "--quiet"]) == 0
+    assert (tmp_path / "line.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_timeline_is_the_curve() -> None:
+    import hfcount
+    from hfcount.report.simulated import timeline
+
+    found = hfcount.memory(
+        "mini-gpt-lora-lab", batch=2, precision="bf16", regimes=["full"], method="simulated", curves=True
+    )
+    (lines,) = found.curves.values()
+    assert lines["phase"].drop_duplicates().tolist() == ["forward", "backward", "step"]
+    axes = timeline(found.curves, title="").axes[0]
+    assert found.budgets[0].total_bytes == lines.drop(columns=["phase", "module"]).sum(axis=1).max()
+    assert [each.get_text() for each in axes.texts][1:] == ["forward", "backward", "step"]
+
+
+def test_checkpointing_says_what_else_stays(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*LAB, "--regime", "full", "--gradient-checkpointing", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    differing = [each for each in document["comparisons"] if each["difference"]]
+    assert [each["bucket"] for each in differing] == ["activations"]
+    assert "stays for their second run" in differing[0]["reason"]
+
+
+def test_what_runs_out_of_time_keeps_the_closed_form(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["memory", "gpt2", "--regime", "full", "--simulate", "--timeout", "0.9", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    (regime,) = document["regimes"]
+    if regime["method"] == "closed-form":  # a fast machine may be through in time
+        said = "the closed form, since the simulated step ran past its time limit"
+        assert any(said in note for note in document["notes"])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--stepping", "leaps"], "stepping 'leaps' is not known"),
+        (["--accumulation", "0"], "--accumulation 0: give a positive integer"),
+        (["--fit", "--gpu", "t4"], "--fit searches closed forms"),
+    ],
+)
+def test_bad_input(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*LAB, *options]) == 2
+    assert message in capsys.readouterr().err
