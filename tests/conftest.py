@@ -40,6 +40,7 @@ PINNED = {
     "test_the_cache_of_a_real_forward_pass[deepseek": "5.10 caches the keys and values of all heads",
     "test_equals_what_autograd_keeps[mixtral-": "PEFT 0.20 adds adapters to fused experts in another way",
     "test_equals_what_autograd_keeps_of_checkpointed_layers[mixtral-": "the same",
+    "test_families[minimax-m2-": "the same",
     "test_families[olmoe-": "the same",
     "test_families[qwen3-moe": "the same",
     "test_published_names_of_vision_attention_are_gone": "PEFT 0.20 says it in other words",

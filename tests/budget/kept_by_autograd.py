@@ -117,6 +117,11 @@ FAMILIES = {
     "smollm3": _family("SmolLM3Config", num_hidden_layers=4),
     "granite": _family("GraniteConfig"),
     "nanochat": _family("NanoChatConfig"),
+    "seed-oss": _family("SeedOssConfig"),
+    "arcee": _family("ArceeConfig"),
+    "minimax-m2": _family("MiniMaxM2Config", num_local_experts=4, num_experts_per_tok=2),
+    "exaone4": _family("Exaone4Config"),
+    "cohere2": _family("Cohere2Config"),
 }
 """A config class of each family, with the fields of a small model."""
 CORE = ("llama", "gpt2", "minigpt", "mixtral")
@@ -166,6 +171,42 @@ class Run:
             checkpointing=self.checkpointing,
             dtype=self.weights,
         )
+
+
+def smallest(model_type: str) -> tuple[str, dict[str, Any] | None]:
+    """The config class of a model type, and the fields of a small model; None where it does not build so."""
+    config_class = transformers.CONFIG_MAPPING[model_type]
+    known = {**TINY, **OTHER_NAMES}
+    try:
+        there = config_class().to_dict()
+        fields = {name: value for name, value in known.items() if name in there or name in TINY}
+        config = config_class(**fields)
+        with torch.device("meta"):
+            transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
+    except Exception:
+        return config_class.__name__, None
+    return config_class.__name__, fields
+
+
+OTHER_NAMES = {
+    "n_embd": 64,
+    "n_head": 8,
+    "n_layer": 2,
+    "n_positions": 64,
+    "n_inner": 96,
+    "num_layers": 2,
+    "d_model": 64,
+    "ffn_dim": 96,
+    "decoder_layers": 2,
+    "num_experts": 4,
+    "num_local_experts": 4,
+    "num_experts_per_tok": 2,
+    "moe_intermediate_size": 32,
+    "shared_expert_intermediate_size": 48,
+    "n_routed_experts": 4,
+    "ffn_hidden_size": 96,
+    "word_embed_proj_dim": 64,
+}
 
 
 def plain(kind: str, fields: dict[str, Any], run: Run) -> transformers.PreTrainedModel:

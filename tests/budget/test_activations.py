@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from kept_by_autograd import CORE, FAMILIES, TINY, Run, family_ids, kept_bytes, plain, trained, training_of
+from kept_by_autograd import CORE, FAMILIES, TINY, Run, family_ids, kept_bytes, plain, smallest, trained, training_of
 
 from hfcount.budget.activations import Setting, activations, lab_rule, symbols_of, text_of
 from hfcount.budget.activations.tape import KERNELS, Kernels
@@ -76,7 +76,12 @@ def check(family: str, run: Run) -> None:
     kind, fields, attention = FAMILIES[family]
     if run.attention not in attention.kinds:
         pytest.skip(f"{family} has no {run.attention} attention")
-    run = dataclasses.replace(run, targets=attention.targets if run.targets == SOME else run.targets)
+    check_model(
+        kind, fields, dataclasses.replace(run, targets=attention.targets if run.targets == SOME else run.targets)
+    )
+
+
+def check_model(kind: str, fields: dict[str, Any], run: Run) -> None:
     model = trained(kind, fields, run)
     measured = kept_bytes(model, run)
     found = activations(plain(kind, fields, run), training_of(model), run.setting)
@@ -115,6 +120,37 @@ def test_every_way_to_train(family: str) -> None:
             raise AssertionError(f"{family} {run}: {wrong}") from None
 
 
+@pytest.mark.slow
+def test_no_causal_language_model_is_wrong() -> None:
+    """Every class of transformers that builds small: an estimate, or what autograd keeps."""
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+    exact, wrong = [], {}
+    for model_type in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES:
+        kind, fields = smallest(model_type)
+        if fields is None or not _said_exact(kind, fields):
+            continue
+        exact.append(model_type)
+        for run in (Run(attention="eager"), Run(weights="float32", batch=1), Run(targets=ALL, autocast="bfloat16")):
+            try:
+                check_model(kind, fields, run)
+            except ValueError:  # no fused attention
+                continue
+            except AssertionError as difference:
+                wrong[model_type] = f"{run}: {difference}"
+    assert not wrong
+    assert len(exact) > 40
+
+
+def _said_exact(kind: str, fields: dict[str, Any]) -> bool:
+    run = Run(attention="eager")
+    with torch.device("meta"):
+        model = plain(kind, fields, run)
+    if sum(each.numel() for each in model.parameters()) > 30_000_000:
+        return False
+    return activations(model, training_of(model), run.setting).exact
+
+
 def whole(kind: str, run: Run, **fields: Any) -> Any:
     """The closed form of full fine-tuning."""
     model = plain(kind, {**TINY, **fields}, run)
@@ -148,6 +184,17 @@ def test_what_stands_around_llama_layers_by_hand() -> None:
     found = whole("LlamaConfig", Run())
     by_hand = 8 * tokens + 4 * seq * head + tokens * (8 * d + 4) + 4 * tokens * vocabulary + 8 * tokens + 4
     assert found.outside.value(found.sizes) == by_hand
+
+
+@pytest.mark.parametrize(("weights", "width"), [("float32", 4), ("bfloat16", 2)])
+def test_a_layer_that_is_run_again_by_hand(weights: str, width: int) -> None:
+    """Held then: token indices 8T, each layer's input, the rotary tables, and one layer's own. In fp32 the first norm
+    keeps the layer's input itself, which is held already."""
+    d, head, seq, tokens = 64, 8, 24, 48
+    plainly, again = (whole("LlamaConfig", Run(weights=weights, checkpointing=each)) for each in (False, True))
+    (layer,) = plainly.kinds
+    own = layer.terms.value({**plainly.sizes, **layer.sizes}) - (4 * tokens * d if weights == "float32" else 0)
+    assert again.recomputed == 8 * tokens + 2 * width * tokens * d + 2 * width * seq * head + own
 
 
 def test_a_frozen_base_keeps_less_but_not_little() -> None:

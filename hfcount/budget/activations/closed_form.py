@@ -116,7 +116,8 @@ def _run(layers: list[Part], x: Value, around: Around, setting: Setting) -> Run:
         if key not in seen:
             tape = _tape(setting)
             out = block.run(tape, x, layer, around)
-            seen[key] = (tape.terms(), block.sizes(layer), out)
+            given = x.storage if setting.checkpointing else None  # which checkpointing holds already
+            seen[key] = (tape.terms(besides=given), block.sizes(layer), out)
             shared |= {storage: None for storage in tape.saved if storage.shared}
         counts[key] = counts.get(key, 0) + 1
         inputs += Terms.of(x.size, WIDTH[x.dtype])

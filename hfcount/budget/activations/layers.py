@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from hfcount.budget.activations import operations as op
+from hfcount.budget.activations.code import called_by
 from hfcount.budget.activations.norms import norm_kind
 from hfcount.budget.activations.operations import ACTIVATIONS, Matrix
 from hfcount.budget.activations.tape import Size, Storage, Tape, Value
@@ -103,6 +104,21 @@ class Part:
         there |= {name for name, _ in module.named_parameters(recurse=False)}
         return there.issuperset(has) and there.issubset((*has, *may))
 
+    def check_calls(self, allowed: frozenset[str]) -> None:
+        """KeyError where the class's code calls something besides the module's own parts and `allowed`."""
+        module = self.module
+        absent = {name for name, value in vars(module).items() if value is None}
+        more = called_by(type(module)) - {*allowed, *module._modules, *absent}  # type: ignore[arg-type]
+        if more:
+            raise KeyError(f"{type(module).__name__} with {', '.join(sorted(more))}")
+
+    def first(self, names: Iterable[str]) -> str:
+        """The first of `names` that the module has; KeyError where it has none."""
+        for name in names:
+            if self.has(name):
+                return name
+        raise KeyError(type(self.module).__name__)
+
     def matrix(self, name: str, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> Matrix:
         """The linear layer called `name`, with its adapter."""
         path = self[name].path
@@ -166,7 +182,7 @@ def activation_of(part: Part) -> str:
     """The kind of activation that `part` holds. KeyError for one whose rule is not written down."""
     from transformers.activations import ACT2FN
 
-    module = next(getattr(part.module, name) for name in ACTIVATION_NAMES if hasattr(part.module, name))
+    module = part[part.first(ACTIVATION_NAMES)].module
     if any(value is True for name, value in vars(module).items() if name.startswith("use_")):
         raise KeyError(f"{type(module).__name__} written out in Python")
     for kind in ACTIVATIONS:

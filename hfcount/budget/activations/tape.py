@@ -106,13 +106,10 @@ class Tape:
             if not value.storage.own:
                 self.saved[value.storage] = None
 
-    def terms(self, *, shared: bool = False) -> Terms:
-        """What was saved so far: what is this tape's alone, or what it shares with others."""
-        total = Terms()
-        for storage in self.saved:
-            if storage.shared == shared:
-                total += Terms.of(storage.size, WIDTH[storage.dtype])
-        return total
+    def terms(self, *, besides: Storage | None = None) -> Terms:
+        """What was saved so far, but for what layers share, and `besides`."""
+        kept = (storage for storage in self.saved if not storage.shared and storage is not besides)
+        return sum((Terms.of(storage.size, WIDTH[storage.dtype]) for storage in kept), Terms())
 
 
 @dataclasses.dataclass(frozen=True)

@@ -50,6 +50,20 @@ TRUNKS = (
 )
 
 
+CALLS = frozenset((
+    "", "_bidirectional_window_overlay", "arange", "BaseModelOutputWithPast",
+    "BaseModelOutputWithPastAndCrossAttentions", "block", "CausalLMOutputWithCrossAttentions",
+    "CausalLMOutputWithPast", "contiguous", "copy", "create_bidirectional_mask", "create_causal_mask",
+    "create_sliding_window_causal_mask", "cumsum", "CwmModelOutputWithPast", "decoder", "decoder_layer",
+    "dropout", "DynamicCache", "EncoderDecoderCache", "enumerate", "get_seq_length", "isinstance", "layer",
+    "load_balancing_loss_func", "long", "loss_function", "mask_function", "MoeCausalLMOutputWithPast",
+    "MoeModelOutputWithPast", "ones", "pop", "positions_of", "project_in", "project_out", "rand", "set", "size",
+    "slice", "slice_logits_to_keep", "tanh", "tensor", "to", "unsqueeze", "ValueError", "view",
+    "warn_if_padding_and_no_attention_mask",
+))  # fmt: skip
+"""What the code of a base model and of what stands on it may call besides their parts."""
+
+
 def base_of(whole: Part, prefix: str) -> Part:
     """The base model, or the decoder that it holds."""
     base = whole[prefix]
@@ -58,6 +72,7 @@ def base_of(whole: Part, prefix: str) -> Part:
 
 def trunk_of(base: Part) -> Trunk:
     """The names that fit `base`; KeyError where none do."""
+    base.check_calls(CALLS)
     for trunk in TRUNKS:
         if base.written_here and trunk.fits(base):
             return trunk
@@ -139,7 +154,11 @@ def _table(size: Size, dtype: str) -> Value:
 
 
 def headed(tape: Tape, x: Value, base: Part, trunk: Trunk, head: Part) -> None:
-    """The last norm, the logits and the loss. Logits that are capped keep their tangent (Gemma 2, section 2)."""
+    """The last norm, the logits and the loss; KeyError where the model makes more of them.
+
+    Logits that are capped keep their tangent (Gemma 2, section 2).
+    """
+    Part(head.model, "", head.training).check_calls(CALLS)
     x = normed(tape, x, base.norm(trunk.norm))
     parent, _, name = head.path.rpartition(".")
     matrix = Part(head.model, parent, head.training).matrix(name, ("d",), ("V",))

@@ -48,9 +48,8 @@ def joined(tape: Tape, x: Value, part: Part, around: Around) -> Value:
     GPT-NeoX (Black et al. 2022) and Phi-3; GPT-2 (Radford et al. 2019), which does not turn them.
     """
     groups = groups_of(part)
-    name, width = next((name, width) for name, width in JOINED.items() if part.has(name))
-    if groups == GROUPS:
-        width = ("h+2k", "d_h")
+    name = part.first(JOINED)
+    width = ("h+2k", "d_h") if groups == GROUPS else JOINED[name]
     fused = op.linear(tape, x, part.matrix(name, D, width))
     query = op.view(fused, (*op.TOKENS, *HEADS))
     key, value = (op.view(fused, (*op.TOKENS, *groups)) for _ in range(2))
@@ -79,8 +78,7 @@ def _mixed(tape: Tape, query: Value, key: Value, value: Value, part: Part, aroun
         mask=around.mask if part.has("c_attn") else None,
         capped=bool(getattr(part.module, "attn_logit_softcapping", None)),
     )
-    name = next(name for name in OUTPUTS if part.has(name))
-    out = op.linear(tape, mixed, part.matrix(name, HEADS, D))
+    out = op.linear(tape, mixed, part.matrix(part.first(OUTPUTS), HEADS, D))
     for residual in ("resid_dropout", "residual_dropout"):
         out = dropped(tape, out, part, residual)
     return out
@@ -114,14 +112,14 @@ def head_size(part: Part) -> int:
 
 def attention_sizes(part: Part) -> Sizes:
     """d, the heads and their size; k only where keys have heads of another number."""
-    output = part[next(name for name in OUTPUTS if part.has(name))]
-    width, mixed = output.shape
+    flow_of(part, KNOWN)
+    width, mixed = part[part.first(OUTPUTS)].shape
     head = head_size(part)
     heads = mixed // head
     if part.has("q_proj"):
         keys = part["k_proj"].shape[0] // head
     else:
-        fused = part[next(name for name in JOINED if part.has(name))].shape[0]
+        fused = part[part.first(JOINED)].shape[0]
         keys = (fused // head - heads) // 2
     return {"d": width, "h": heads, "d_h": head, **({"k": keys} if keys != heads else {})}
 

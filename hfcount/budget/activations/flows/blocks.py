@@ -37,7 +37,8 @@ class Block:
     def fits(self, layer: Part) -> bool:
         """Whether the layer consists of just these parts."""
         needed = (self.attention, *(name for name in (self.mlp, *self.norms) if name))
-        return layer.consists(needed, (*self.may, *(name for name in self.dropouts if name)))
+        chooses = self.parallel is not None or hasattr(layer.module, "use_parallel_residual")
+        return chooses and layer.consists(needed, (*self.may, *(name for name in self.dropouts if name)))
 
     def sizes(self, layer: Part) -> Sizes:
         """The sizes of a layer by their symbols."""
@@ -72,11 +73,17 @@ def block_of(layer: Part) -> Block:
     """The kind of a decoder layer; KeyError where none is written down for it."""
     if not layer.written_here:
         raise KeyError(type(layer.module).__name__)
+    layer.check_calls(CALLS)
     for block in BLOCKS:
         if block.fits(layer):
             return block
     raise KeyError(type(layer.module).__name__)
 
+
+CALLS = frozenset((
+    "crossattention", "dropout", "hasattr", "ln_cross_attn", "reshape", "size", "view", "ValueError",
+))  # fmt: skip
+"""What the code of a layer may call besides its parts."""
 
 _FIRST, _SECOND = "input_layernorm", "post_attention_layernorm"
 
@@ -134,7 +141,7 @@ BLOCKS = (
         attention="self_attn",
         mlp="",
         norms=("self_attn_layer_norm", None, "final_layer_norm", None),
-        dropouts=("dropout", None),
+        dropouts=("dropout", "dropout"),
         may=("fc1", "fc2", "activation_fn"),
     ),
     # GPT-2 (Radford et al. 2019, section 2.3)

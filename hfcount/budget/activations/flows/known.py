@@ -56,8 +56,18 @@ class Known:
     flow: Flow
 
 
+CALLS = frozenset((
+    "_upcast_and_reordered_attn", "apply_rotary_pos_emb", "attention_interface", "cat", "chunk", "clamp_",
+    "contiguous", "dropout", "empty_like", "get", "get_interface", "getattr", "hasattr", "isinstance",
+    "k_layernorm", "k_norm", "q_attn", "q_layernorm", "q_norm", "reshape", "sigmoid", "size", "split",
+    "transpose", "turn", "uniform_", "update", "ValueError", "view",
+))  # fmt: skip
+"""What the code of attention and MLPs may call besides their parts."""
+
+
 def flow_of(part: Part, known: tuple[Known, ...]) -> Flow:
-    """The flow of the first of `known` that fits `part`; KeyError where none does."""
+    """The flow of the first of `known` that fits `part`; KeyError where none does, or where it computes more."""
+    part.check_calls(CALLS)
     for each in known:
         if part.consists(each.has, each.may):
             return each.flow

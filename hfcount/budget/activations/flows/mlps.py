@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 from hfcount.budget.activations import operations as op
+from hfcount.budget.activations.code import like
 from hfcount.budget.activations.flows.known import Around, D, F, Known, Sizes, dropped, flow_of
 from hfcount.budget.activations.layers import ACTIVATION_NAMES, Part, activation_of
 from hfcount.budget.activations.tape import Size, Tape, Value
 
-PAIRS = (("fc1", "fc2"), ("dense_h_to_4h", "dense_4h_to_h"), ("c_fc", "c_proj"), ("fc_in", "fc_out"))
+PAIRS = (
+    ("fc1", "fc2"),
+    ("dense_h_to_4h", "dense_4h_to_h"),
+    ("c_fc", "c_proj"),
+    ("fc_in", "fc_out"),
+    ("up_proj", "down_proj"),
+)
 """The names of a plain MLP's two matrices."""
 
 
 def mlp_of(tape: Tape, x: Value, part: Part, around: Around) -> Value:
     """`x` through the MLP `part`; KeyError for one whose dataflow is not known."""
-    return flow_of(part, KNOWN)(tape, x, part, around)
+    return out_of(tape, flow_of(part, KNOWN)(tape, x, part, around), part)
+
+
+def out_of(tape: Tape, x: Value, part: Part) -> Value:
+    """What leaves an MLP, through the dropout that it ends in, if any."""
+    for name in ("dropout", "residual_dropout"):
+        x = dropped(tape, x, part, name)
+    return x
 
 
 def gated(tape: Tape, x: Value, part: Part, around: Around) -> Value:
@@ -41,10 +55,7 @@ def plain(tape: Tape, x: Value, part: Part, around: Around) -> Value:
     """fc2(act(fc1(x)))."""
     first, second = next(pair for pair in PAIRS if part.has(*pair))
     active = op.activation(tape, op.linear(tape, x, part.matrix(first, D, F)), activation_of(part))
-    out = op.linear(tape, active, part.matrix(second, F, D))
-    for name in ("dropout", "residual_dropout"):
-        out = dropped(tape, out, part, name)
-    return out
+    return op.linear(tape, active, part.matrix(second, F, D))
 
 
 def sparse(tape: Tape, x: Value, part: Part, around: Around) -> Value:
@@ -91,14 +102,15 @@ def routed(tape: Tape, x: Value, router: Part, around: Around) -> Value:
 
     Kept are the softmax, the places of the chosen, and for the scaling the chosen and their sum.
     """
+    as_asked = like(router.module, ROUTERS) == "as asked"
+    scales = not as_asked or bool(router.module.norm_topk_prob)
     logits = op.matmul(tape, x, router.weight(tape, "weight", D, ("E",)), ("E",))
     chosen: Size = (*op.TOKENS, "n_k")
     if logits.grad:
         tape.save(tape.new((*op.TOKENS, "E"), "float32", grad=True), tape.new(chosen, "int64", grad=False))
-        if getattr(router.module, "norm_topk_prob", True):
+        if scales:
             tape.save(tape.new(chosen, "float32", grad=True), tape.new(op.TOKENS, "float32", grad=True))
-    cast_back = hasattr(router.module, "norm_topk_prob")
-    return tape.new(chosen, logits.dtype if cast_back else "float32", grad=logits.grad)
+    return tape.new(chosen, logits.dtype if as_asked else "float32", grad=logits.grad)
 
 
 def grouped(tape: Tape, x: Value, experts: Part, name: str, outputs: Size) -> Value:
@@ -119,14 +131,28 @@ def _check_experts(part: Part, around: Around) -> None:
         raise KeyError(f"experts run by {how}")
     if getattr(part.module, "jitter_noise", 0):
         raise KeyError("router_jitter_noise")
-    if not part["gate"].consists(("weight",)) or not part["experts"].consists(
+    if like(part["gate"].module, ROUTERS) is None or not part["experts"].consists(
         ("gate_up_proj", "down_proj"), ACTIVATION_NAMES
     ):
         raise KeyError(type(part.module).__name__)
 
 
+ROUTERS = {
+    "mixtral.modeling_mixtral.MixtralTopKRouter": "scaled",
+    "minimax_m2.modeling_minimax_m2.MiniMaxM2TopKRouter": "scaled",
+    "qwen3_moe.modeling_qwen3_moe.Qwen3MoeTopKRouter": "as asked",
+}
+"""Routers whose choice is written down, and whether they scale the chosen to one."""
+
+
 def mlp_sizes(part: Part) -> Sizes:
-    """f; of a mixture the width of one expert, their number E, the number chosen n_k, and a shared expert's width."""
+    """f, of a mixture the width of one expert, with their number E, the chosen n_k, and the shared expert's width f_s.
+
+    KeyError for an MLP that is not known.
+    """
+    own = bool(part.has("self_attn"))
+    if not own:
+        flow_of(part, KNOWN)
     module = part.module
     if part.has("experts"):
         experts, both, _ = part["experts"].own("gate_up_proj").shape
@@ -134,8 +160,7 @@ def mlp_sizes(part: Part) -> Sizes:
         return {**sizes, "f_s": part["shared_expert.gate_proj"].shape[0]} if part.has("shared_expert") else sizes
     if part.has("gate_up_proj"):
         return {"f": part["gate_up_proj"].shape[0] // 2}
-    name = "gate_proj" if part.has("gate_proj") else next(first for first, _ in PAIRS if part.has(first))
-    return {"f": part[name].shape[0]}
+    return {"f": part[part.first(("gate_proj", *(first for first, _ in PAIRS)))].shape[0]}
 
 
 KNOWN = (
