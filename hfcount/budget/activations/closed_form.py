@@ -32,7 +32,7 @@ def activations(model: PreTrainedModel, training: Training, setting: Setting) ->
     """
     try:
         return _known(model, training, setting)
-    except (KeyError, AttributeError, TypeError, IndexError) as unknown:
+    except (KeyError, AttributeError, TypeError, IndexError, ValueError, RuntimeError) as unknown:
         return estimated(model, setting, unknown=str(unknown).strip("'\""))
 
 
