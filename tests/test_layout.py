@@ -17,7 +17,7 @@ PACKAGE = Path(hfcount.__file__).parent
 # except within one package or where a floor is marked as a staircase (its modules form one small stack).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
-    ("dtypes", "minigpt", "parts"),
+    ("dtypes", "minigpt", "parts", "quiet"),
     ("sources",),
     ("limits", "classes", "overrides", "configs"),
     ("skeleton",),

@@ -4,87 +4,38 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-import typer
-
-from hfcount.cli import options
+from hfcount.cli import options, training
 from hfcount.cli.options import Format
 from hfcount.errors import BadInput
-
-_RANKS = "Ranks for LoRA and QLoRA; 4, 8, 16 and 8 if not given."
 
 
 def command(
     model: options.Model,
-    regime: Annotated[
-        str, typer.Option(metavar="NAMES", help="Any of full, lora, qlora, inference, with commas.")
-    ] = "full,lora,qlora",
-    lora_r: Annotated[
-        list[str] | None, typer.Option("--lora-r", metavar="R[,R...]", help=_RANKS, show_default=False)
-    ] = None,
-    lora_targets: Annotated[
-        str,
-        typer.Option(metavar="SET|NAMES", help="default (PEFT's own), all-linear, attention, mlp, or module names."),
-    ] = "default",
-    batch: Annotated[int, typer.Option(help="Rows on each device.")] = 1,
-    seq: Annotated[
-        int | None, typer.Option(help="Tokens a row; the model's positions, at most 2048, if not given.")
-    ] = None,
-    precision: Annotated[
-        str,
-        typer.Option(
-            metavar="RECIPE",
-            help="mixed-fp16, mixed-bf16, megatron-bf16, autocast-fp16, autocast-bf16, bf16, pure-bf16, fp32, or lab.",
-        ),
-    ] = "mixed-bf16",
-    optimizer: Annotated[
-        str, typer.Option(metavar="NAME", help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, adafactor, or sgd.")
-    ] = "adamw",
-    gradient_checkpointing: Annotated[
-        bool, typer.Option("--gradient-checkpointing", help="Layers keep their inputs alone and run twice.")
-    ] = False,
-    attention: Annotated[str, typer.Option(metavar="NAME", help="sdpa or eager.")] = "sdpa",
-    device: Annotated[str, typer.Option(metavar="NAME", help="Whose kernels run: cuda or cpu.")] = "cuda",
-    quantization: Annotated[str, typer.Option(metavar="KIND", help="Of QLoRA's base: nf4, fp4, or int8.")] = "nf4",
-    double_quant: Annotated[
-        bool, typer.Option("--double-quant", help="Quantize the statistics of the blocks as well.")
-    ] = False,
-    kbit_upcast: Annotated[
-        bool | None,
-        typer.Option(
-            "--kbit-upcast/--no-kbit-upcast",
-            help="Whether prepare_model_for_kbit_training casts the rest of QLoRA's base to fp32; by the recipe.",
-            show_default=False,
-        ),
-    ] = None,
-    sharding: Annotated[str, typer.Option(metavar="NAME", help="none, zero1, zero2, zero3, or fsdp.")] = "none",
-    devices: Annotated[int, typer.Option(help="Over how many devices the sharding divides.")] = 1,
-    simulate: Annotated[
-        bool, typer.Option("--simulate", help="Run the real step without memory: the peak, beside the closed form.")
-    ] = False,
-    stepping: Annotated[
-        str, typer.Option(metavar="NAME", help="The optimizer's loop in a simulated step: foreach, loop or fused.")
-    ] = "foreach",
-    reentrant: Annotated[
-        bool, typer.Option("--reentrant", help="Checkpointing as torch did it first, in a simulated step.")
-    ] = False,
-    accumulation: Annotated[int, typer.Option(help="Batches before a simulated step of the optimizer.")] = 1,
-    gpu: Annotated[
-        list[str] | None,
-        typer.Option("--gpu", metavar="NAME", help="Does it fit there? Repeatable.", show_default=False),
-    ] = None,
-    fit: Annotated[
-        bool, typer.Option("--fit", help="The largest batch, seq and r on --gpu; without it, every GPU, yes or no.")
-    ] = False,
-    headroom: Annotated[
-        str | None,
-        typer.Option(metavar="SIZE", help="Of a GPU's memory, what tensors do not get: 1GiB, 800MiB, 5%. (1GiB)"),
-    ] = None,
-    plot: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Draw stacked bars: .png, .svg, .pdf.", show_default=False),
-    ] = None,
+    regime: training.Regime = "full,lora,qlora",
+    lora_r: training.LoraR = None,
+    lora_targets: training.LoraTargets = "default",
+    batch: training.Batch = 1,
+    seq: training.Seq = None,
+    precision: training.Precision = "mixed-bf16",
+    optimizer: training.Optimizer = "adamw",
+    gradient_checkpointing: training.Checkpointing = False,
+    attention: training.Attention = "sdpa",
+    device: training.Device = "cuda",
+    quantization: training.Quantization = "nf4",
+    double_quant: training.DoubleQuant = False,
+    kbit_upcast: training.KbitUpcast = None,
+    sharding: training.Sharding = "none",
+    devices: training.Devices = 1,
+    simulate: training.Simulate = False,
+    stepping: training.Stepping = "foreach",
+    reentrant: training.Reentrant = False,
+    accumulation: training.Accumulation = 1,
+    gpu: training.Gpu = None,
+    fit: training.FitOption = False,
+    headroom: training.Headroom = None,
+    plot: training.Plot = None,
     settings: options.Set = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
@@ -101,7 +52,7 @@ def command(
 
     With the real step, run without memory: [bold]hfcount memory gpt2 --simulate --regime full[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text
+    from hfcount.cli.output import chosen
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast=False)
     del how["fast"]
@@ -123,33 +74,41 @@ def command(
         way |= {"method": "simulated", "curves": plot is not None}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)
 
+    _show(found, fits, written, output, quiet=quiet)
+    if plot is not None:
+        _draw(found, plot)
+    return 0
+
+
+def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool) -> None:
+    from hfcount.cli.output import emit, print_text
     from hfcount.report import memory as report
 
     if quiet or written is Format.csv:
         for warning in found.warnings:  # the other reports have it
             print(f"hfcount: warning: {warning}", file=sys.stderr)
     if quiet:
-        print_text("".join(f"{each.total_bytes}\n" for each in found.budgets if each.total_bytes is not None))
-    else:
-        renderings = {
-            Format.table: lambda: report.memory_report(found, fits),
-            Format.json: lambda: report.memory_document(found, fits),
-            Format.csv: lambda: report.memory_csv(found, fits),
-            Format.markdown: lambda: report.memory_markdown(found, fits),
-        }
-        emit(renderings, written, output)
-    if plot is not None:
-        from hfcount.report.bars import memory_bars, stacks_of
-        from hfcount.report.files import write_figure
+        totals = (each.total_bytes for each in found.budgets)
+        print_text("".join(f"{total}\n" for total in totals if total is not None))
+        return
+    renderings = {
+        Format.table: lambda: report.memory_report(found, fits),
+        Format.json: lambda: report.memory_document(found, fits),
+        Format.csv: lambda: report.memory_csv(found, fits),
+        Format.markdown: lambda: report.memory_markdown(found, fits),
+    }
+    emit(renderings, written, output)
 
-        title = f"{found.model}: {found.precision}, batch {found.batch:,} x {found.seq:,} tokens"
-        if found.curves:
-            from hfcount.report.simulated import timeline
 
-            write_figure(plot, timeline(found.curves, title=title))
-        else:
-            write_figure(plot, memory_bars(stacks_of(found.budgets), title=title))
-    return 0
+def _draw(found: Any, plot: Path) -> None:
+    """The curve of a simulated step, else stacked bars."""
+    from hfcount.report.bars import memory_bars, stacks_of
+    from hfcount.report.files import write_figure
+    from hfcount.report.simulated import timeline
+
+    title = f"{found.model}: {found.precision}, batch {found.batch:,} x {found.seq:,} tokens"
+    stacks = stacks_of(found.budgets)
+    write_figure(plot, timeline(found.curves, title=title) if found.curves else memory_bars(stacks, title=title))
 
 
 def _check_figure(plot: Path | None) -> None:

@@ -18,9 +18,7 @@ Three consequences, which are read from what was attached and not assumed:
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
-import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -30,6 +28,7 @@ from hfcount.configs import one_line
 from hfcount.errors import BadInput
 from hfcount.limits import guarded_build
 from hfcount.lora.options import TARGET_GROUPS, LoraOptions
+from hfcount.quiet import quiet_bitsandbytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +88,7 @@ def attach(model: PreTrainedModel, options: LoraOptions, table: pd.DataFrame) ->
 
 
 def _peft_config(model: PreTrainedModel, options: LoraOptions, modules: Any, parameters: tuple[str, ...]) -> Any:
-    with quiet_import():
+    with quiet_bitsandbytes():
         from peft import LoraConfig
 
     return LoraConfig(
@@ -120,7 +119,7 @@ def _wrap(model: PreTrainedModel, config: Any, options: LoraOptions, hint: str) 
     """PEFT's wrapper; BadInput for names that it cannot adapt, Refused for a group that it attaches nothing to."""
     import torch
 
-    with quiet_import():
+    with quiet_bitsandbytes():
         from peft import get_peft_model
 
     try:
@@ -275,15 +274,3 @@ def _check_reached(options: LoraOptions, config: Any, attached: Attached, hint: 
     for pattern in options.rank_pattern:
         if not any(re.match(rf"(.*\.)?({pattern})$", name) for name in reached):
             raise BadInput(f"LoRA rank_pattern: {pattern!r} fits no module with an adapter")
-
-
-@contextlib.contextmanager
-def quiet_import() -> Iterator[None]:
-    """A context in which bitsandbytes, which PEFT imports, does not warn of kernels that counting does not need."""
-    logger = logging.getLogger("bitsandbytes")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

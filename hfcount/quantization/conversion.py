@@ -8,10 +8,10 @@ parameters. The quantizer is run here on a skeleton, and what became a layer of 
 
 from __future__ import annotations
 
-import logging
 from typing import TYPE_CHECKING, Any
 
 from hfcount.quantization.storage import FOUR_BIT, Scheme
+from hfcount.quiet import quiet_bitsandbytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -22,14 +22,10 @@ _STORAGE = {1: "uint8", 2: "bfloat16", 4: "float32"}
 
 def converted_modules(model: PreTrainedModel, scheme: Scheme) -> tuple[str, ...]:
     """The paths of the modules that become bitsandbytes layers; `model`, a skeleton, is changed in place."""
-    before = logging.getLogger("bitsandbytes").level
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it warns of kernels that counting does not need
-    try:
+    with quiet_bitsandbytes():
         import bitsandbytes
 
         _quantizer(scheme).preprocess_model(model=model, device_map=None)
-    finally:
-        logging.getLogger("bitsandbytes").setLevel(before)
     kind = bitsandbytes.nn.Linear4bit if scheme.kind in FOUR_BIT else bitsandbytes.nn.Linear8bitLt
     return tuple(name for name, module in model.named_modules() if isinstance(module, kind))
 

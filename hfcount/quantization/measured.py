@@ -7,13 +7,12 @@ closed form, which the smaller ones have just confirmed.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from hfcount.quantization.storage import FOUR_BIT, Scheme, Stored
+from hfcount.quiet import quiet_bitsandbytes
 
 MOST_ELEMENTS = {"cpu": 2**22, "cuda": 2**28}
 
@@ -64,15 +63,3 @@ def weigh_state(packed: Any, state: Any) -> Stored:
         nested = state.state2.absmax.nbytes + state.offset.nbytes
         tables += state.state2.code.nbytes
     return Stored(packed=packed.nbytes, absmax=state.absmax.nbytes, nested=nested, tables=tables)
-
-
-@contextlib.contextmanager
-def quiet_bitsandbytes() -> Iterator[None]:
-    """A context in which bitsandbytes does not warn of kernels that weighing does not need."""
-    logger = logging.getLogger("bitsandbytes")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)

@@ -85,7 +85,7 @@ def confirmed(shapes: list[tuple[int, ...]], scheme: Scheme) -> str:
             )
     name = {"cpu": "CPU", "cuda": "GPU"}[where]
     if not held:
-        return f"closed form alone: no matrix is small enough, or of a kind, to be quantized for real on the {name} here"
+        return f"closed form alone: no matrix is small enough, or of a kind, to be quantized on the {name} here"
     import bitsandbytes
 
     checked = "every distinct shape" if held == len(shapes) else f"{held} of {len(shapes)} distinct shapes"

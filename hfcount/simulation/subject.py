@@ -17,9 +17,10 @@ from torch import nn
 
 from hfcount.budget.recipes import Precision
 from hfcount.lora import LoraOptions
-from hfcount.lora.attach import attach, quiet_import
+from hfcount.lora.attach import attach
 from hfcount.quantization.conversion import converted_modules
 from hfcount.quantization.storage import Scheme
+from hfcount.quiet import quiet_bitsandbytes
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
     Raises Refused where PEFT attaches nothing.
     """
     base = bench.build().model
-    base.set_attn_implementation(wished.attention)
+    _set_attention(base, wished.attention)
     quantized = converted_modules(base, wished.scheme) if wished.scheme is not None else ()
     model: nn.Module = base
     if wished.options is not None:
@@ -93,6 +94,15 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
         dtypes=_dtypes(bench, precision, upcast=precision.upcast and bool(quantized)),
         scheme=wished.scheme if quantized else None,
     )
+
+
+def _set_attention(model: PreTrainedModel, kind: str) -> None:
+    """Have the model attend in that way; a class that has no such way, or no attention, keeps its own ("eager")."""
+    try:
+        model.set_attn_implementation(kind)
+    except ValueError:
+        if kind == "eager":
+            raise
 
 
 def _dtypes(bench: Workbench, precision: Precision, *, upcast: bool) -> dict[str, torch.dtype]:
@@ -151,7 +161,7 @@ def _quantized(module: Any, scheme: Scheme | None, dtype: torch.dtype) -> nn.Par
     look for the state, not for the class.
     """
     assert scheme is not None
-    with quiet_import():
+    with quiet_bitsandbytes():
         import bitsandbytes
     shape = (module.out_features, module.in_features)
     if scheme.kind == "int8":

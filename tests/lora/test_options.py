@@ -133,8 +133,8 @@ def test_import_is_light() -> None:
 def test_peft_is_imported_in_silence_and_loggers_stay_as_they_were() -> None:
     done = run(
         "import logging, warnings\n"
-        "from hfcount.lora.attach import quiet_import\n"
-        "with quiet_import():\n    import peft\n"
+        "from hfcount.quiet import quiet_bitsandbytes\n"
+        "with quiet_bitsandbytes():\n    import peft\n"
         "print(logging.getLogger('bitsandbytes').level)\n"
         "logging.getLogger('bitsandbytes').warning('heard')"
     )

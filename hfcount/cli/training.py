@@ -1,0 +1,87 @@
+"""The options of `hfcount memory`: what trains, how, and where it has to fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Regime = Annotated[str, typer.Option(metavar="NAMES", help="Any of full, lora, qlora, inference, with commas.")]
+LoraR = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--lora-r",
+        metavar="R[,R...]",
+        help="Ranks for LoRA and QLoRA; 4, 8, 16 and 8 if not given.",
+        show_default=False,
+    ),
+]
+LoraTargets = Annotated[
+    str, typer.Option(metavar="SET|NAMES", help="default (PEFT's own), all-linear, attention, mlp, or module names.")
+]
+Batch = Annotated[int, typer.Option(help="Rows on each device.")]
+Seq = Annotated[
+    int | None,
+    typer.Option(help="Tokens a row; the model's positions, at most 2048, if not given.", show_default=False),
+]
+Precision = Annotated[
+    str,
+    typer.Option(
+        metavar="RECIPE",
+        help="mixed-fp16, mixed-bf16, megatron-bf16, autocast-fp16, autocast-bf16, bf16, pure-bf16, fp32, or lab.",
+    ),
+]
+Optimizer = Annotated[
+    str, typer.Option(metavar="NAME", help="adamw, adamw-8bit, paged-adamw, paged-adamw-8bit, adafactor, or sgd.")
+]
+Checkpointing = Annotated[
+    bool, typer.Option("--gradient-checkpointing", help="Layers keep their inputs alone and run twice.")
+]
+Attention = Annotated[str, typer.Option(metavar="NAME", help="sdpa or eager.")]
+Device = Annotated[str, typer.Option(metavar="NAME", help="Whose kernels run: cuda or cpu.")]
+Quantization = Annotated[str, typer.Option(metavar="KIND", help="Of QLoRA's base: nf4, fp4, or int8.")]
+DoubleQuant = Annotated[bool, typer.Option("--double-quant", help="Quantize the statistics of the blocks as well.")]
+KbitUpcast = Annotated[
+    bool | None,
+    typer.Option(
+        "--kbit-upcast/--no-kbit-upcast",
+        help="Whether prepare_model_for_kbit_training casts the rest of QLoRA's base to fp32; by the recipe.",
+        show_default=False,
+    ),
+]
+Sharding = Annotated[str, typer.Option(metavar="NAME", help="none, zero1, zero2, zero3, or fsdp.")]
+Devices = Annotated[int, typer.Option(help="Over how many devices the sharding divides.")]
+Simulate = Annotated[
+    bool, typer.Option("--simulate", help="Run the real step without memory: the peak, beside the closed form.")
+]
+Stepping = Annotated[
+    str, typer.Option(metavar="NAME", help="The optimizer's loop in a simulated step: foreach, loop or fused.")
+]
+Reentrant = Annotated[
+    bool, typer.Option("--reentrant", help="Checkpointing as torch did it first, in a simulated step.")
+]
+Accumulation = Annotated[int, typer.Option(help="Batches before a simulated step of the optimizer.")]
+Gpu = Annotated[
+    list[str] | None,
+    typer.Option("--gpu", metavar="NAME", help="Does it fit there? Repeatable.", show_default=False),
+]
+FitOption = Annotated[
+    bool, typer.Option("--fit", help="The largest batch, seq and r on --gpu; without it, every GPU, yes or no.")
+]
+Headroom = Annotated[
+    str | None,
+    typer.Option(
+        metavar="SIZE",
+        help="Of a GPU's memory, what tensors do not get: 1GiB (if not given), 800MiB, 5%.",
+        show_default=False,
+    ),
+]
+Plot = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Draw stacked bars, or with --simulate memory over the step: .png, .svg, .pdf.",
+        show_default=False,
+    ),
+]
