@@ -57,7 +57,7 @@ def simulated_memory(
         budgets=tuple(_with_ratio(each, budgets) for each in budgets),
         comparisons=tuple(comparisons),
         curves=lines,
-        notes=(*_without_peak_note(closed.notes), *notes, *_kernels_note(way)),
+        notes=(*_without_peak_note(closed.notes), *notes, *(_kernels_note(way) if comparisons else ())),
     )
 
 

@@ -67,10 +67,10 @@ class TimeIsUp(HfcountError):
 class Ledger(TorchDispatchMode):
     """Enters each storage that is made while it is active, and those that are declared.
 
-    `seconds` bounds how long it watches (TimeIsUp). `phase` is set by who runs the step; `modules` is the stack of
-    modules whose forward is running. `log` has phase and module of each moment. In the backward pass an operation
-    belongs to the module whose forward made its node: torch numbers the nodes, and the numbers are noted with the
-    modules.
+    `seconds` bounds how long it watches: TimeIsUp at the next module, or when `check_time` is asked. `phase` is set by
+    who runs the step; `modules` is the stack of modules whose forward is running. `log` has phase and module of each
+    moment. In the backward pass an operation belongs to the module whose forward made its node: torch numbers the
+    nodes, and the numbers are noted with the modules.
     """
 
     def __init__(self, *, seconds: float | None = None) -> None:
@@ -93,8 +93,6 @@ class Ledger(TorchDispatchMode):
                 entry.kind, entry.name = kind, name
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if self._until is not None and time.monotonic() > self._until:
-            raise TimeIsUp
         module = self._module()
         transient = TRANSIENTS.get(str(func))
         if transient is not None:
@@ -106,6 +104,14 @@ class Ledger(TorchDispatchMode):
             if isinstance(each, torch.Tensor):
                 self._enter(each, str(func), module)
         return result
+
+    def check_time(self) -> None:
+        """Raise TimeIsUp after the time that was given.
+
+        To be asked between operations: torch does not survive an exception within some of them.
+        """
+        if self._until is not None and time.monotonic() > self._until:
+            raise TimeIsUp
 
     @property
     def now(self) -> int:
@@ -188,6 +194,7 @@ def named_modules(ledger: Ledger, model: nn.Module) -> Iterator[None]:
 
 def _entering(ledger: Ledger, path: str) -> Callable[..., None]:
     def hook(*_: Any) -> None:
+        ledger.check_time()
         ledger.modules.append(path)
 
     return hook
