@@ -1,18 +1,21 @@
 """The world in which a step runs without memory: fake tensors, and the few places that look into a tensor's values.
 
-torch's FakeTensorMode computes shapes, types and devices of every operation and allocates nothing. Three things ask a
-tensor for its value and would stop there; each is answered as it is for a step on whole, unpacked rows:
+torch's FakeTensorMode computes shapes, types and devices of every operation and allocates nothing. What asks for a
+value that no weight decides is answered by values.py. Besides:
 
 1. torch.optim's Adam reads its step counter (`_get_value`): any number will do.
-2. transformers looks for rows that hold several texts (`find_packed_sequence_indices`) and takes fake tensors for a
-   graph that is being recorded, in which it would build masks that no real run has: there are none.
+2. transformers takes fake tensors for a graph that is being recorded, and then builds masks that no real run has: it
+   is told that they are none.
 3. torch's grouped matrix product knows the shapes of its result in bf16 alone; here in every type.
+4. `torch.tensor` of a list of tensors reads them where they have no memory: it is given their numbers.
+5. What is drawn (which frames are masked, say) is drawn from a fixed seed, so that a simulation can be repeated.
 """
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+import logging
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -20,6 +23,7 @@ from unittest import mock
 import torch
 
 from hfcount.simulation.flops import product
+from hfcount.simulation.values import Values
 
 
 @contextlib.contextmanager
@@ -28,27 +32,71 @@ def without_memory() -> Iterator[None]:
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(_seeded())
+        stack.enter_context(_quiet())
         for target, name, made in _answers():
             stack.enter_context(mock.patch.object(target, name, made))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
+        stack.enter_context(Values())
         yield
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """A context in which torch does not print the stack of an error that it also raises."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+
+
+@contextlib.contextmanager
+def _seeded() -> Iterator[None]:
+    """A context with numbers drawn from a fixed seed; the generators are left as they were."""
+    import random
+
+    import numpy as np
+
+    before, mine = np.random.get_state(), random.getstate()
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        np.random.seed(0)
+        random.seed(0)
+        try:
+            yield
+        finally:
+            np.random.set_state(before)
+            random.setstate(mine)
+
+
 def _answers() -> Iterator[tuple[Any, str, Any]]:
-    from transformers import masking_utils
+    from transformers.utils import import_utils
 
     # torch.optim hides its modules behind its functions, so the module is asked for by name.
     yield importlib.import_module("torch.optim.adam"), "_get_value", lambda _: 1.0
-    found = getattr(masking_utils, "find_packed_sequence_indices", None)
-    if found is not None:
-
-        def none_packed(*args: Any, **kwargs: Any) -> None:
-            found(*args, **kwargs)  # what it makes on the way is made in a real run too
-
-        yield masking_utils, "find_packed_sequence_indices", none_packed
-
+    for name in ("tensor", "as_tensor"):
+        yield torch, name, _reading_numbers(getattr(torch, name))
+    if hasattr(import_utils, "is_fake_tensor"):
+        yield import_utils, "is_fake_tensor", lambda _: False
     if hasattr(torch.nn.functional, "grouped_mm"):
         yield torch.nn.functional, "grouped_mm", _grouped_mm
+
+
+def _reading_numbers(make: Any) -> Any:
+    """`torch.tensor` for a list with tensors in it, each a number: their numbers are asked for one by one."""
+
+    def number(each: Any) -> Any:
+        if isinstance(each, (list, tuple)):
+            return [number(inner) for inner in each]
+        return each.item() if isinstance(each, torch.Tensor) and each.numel() == 1 else each
+
+    def made(data: Any, *args: Any, **kwargs: Any) -> torch.Tensor:
+        return make(number(data) if isinstance(data, (list, tuple)) else data, *args, **kwargs)
+
+    return made
 
 
 def _grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor, **_: Any) -> torch.Tensor:
