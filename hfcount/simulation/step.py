@@ -42,12 +42,16 @@ class Run:
     accumulation: int = 1
 
 
-def run_step(subject: Subject, run: Run, *, seconds: float | None = None) -> Ledger:
+def run_step(
+    subject: Subject, run: Run, *, seconds: float | None = None, entering: Callable[[str], None] | None = None
+) -> Ledger:
     """The ledger of two steps: phases "warm-up", then "forward", "backward" and "step".
 
-    Raises TimeIsUp after `seconds`.
+    The step runs where the parameters are. `entering` is told each phase as it begins. Raises TimeIsUp after
+    `seconds`.
     """
     ledger = Ledger(seconds=seconds)
+    enter = _enterer(ledger, entering)
     inputs = make_inputs(subject.base, batch=run.batch, seq=run.seq)
     inputs = {name: _as_computed(each, subject) for name, each in inputs.items()}
     ledger.declare(subject.model.named_parameters(), "weights")
@@ -59,35 +63,58 @@ def run_step(subject: Subject, run: Run, *, seconds: float | None = None) -> Led
         for phases in ((WARM_UP,) * 3, ("forward", "backward", "step")):
             gc.collect()  # what only cycles hold: when it goes is chance, so it goes now
             for _ in range(run.accumulation):
-                ledger.phase = phases[0]
+                enter(phases[0])
                 loss = _loss(subject, inputs)
                 ledger.declare([("loss", loss)], "inputs")
-                ledger.phase = phases[1]
+                enter(phases[1])
                 loss.backward()
                 del loss
             ledger.declare(((name, each.grad) for name, each in trained if each.grad is not None), "gradients")
-            ledger.phase = phases[2]
+            enter(phases[2])
             stepper.step()
     return ledger
 
 
+def _enterer(ledger: Ledger, told: Callable[[str], None] | None) -> Callable[[str], None]:
+    """What begins a phase in the ledger and tells whoever else asked."""
+
+    def enter(phase: str) -> None:
+        ledger.check_time()
+        ledger.phase = phase
+        if told is not None:
+            told(phase)
+
+    return enter
+
+
 @contextlib.contextmanager
 def _collected_by_hand() -> Iterator[None]:
-    """A context in which Python does not look for cycles by itself."""
-    before = gc.isenabled()
+    """A context in which Python does not look for cycles by itself, and when told to, among what is new alone.
+
+    All that was there before (a million objects of torch and transformers, a third of a second to look through) is set
+    aside, unless somebody else did that already.
+    """
+    before, ours = gc.isenabled(), gc.get_freeze_count() == 0
     gc.disable()
+    if ours:
+        gc.freeze()
     try:
         yield
     finally:
+        if ours:
+            gc.unfreeze()
         if before:
             gc.enable()
 
 
+def _device(subject: Subject) -> torch.device:
+    return next(subject.model.parameters()).device
+
+
 def _as_computed(tensor: torch.Tensor, subject: Subject) -> torch.Tensor:
-    """Images and sounds in the type that the model is kept in."""
-    if not tensor.is_floating_point():
-        return tensor
-    return tensor.to(getattr(torch, subject.precision.base))
+    """Where the model is, and images and sounds in the type that it is kept in."""
+    dtype = getattr(torch, subject.precision.base) if tensor.is_floating_point() else tensor.dtype
+    return tensor.to(_device(subject), dtype)
 
 
 def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
@@ -95,7 +122,7 @@ def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     precision = subject.precision
     autocast: Any = contextlib.nullcontext()
     if precision.autocast:
-        autocast = torch.autocast("cpu", dtype=getattr(torch, precision.autocast))
+        autocast = torch.autocast(_device(subject).type, dtype=getattr(torch, precision.autocast))
     with autocast:
         output = subject.model(**inputs)
     loss = getattr(output, "loss", None)
