@@ -44,7 +44,8 @@ class Budget:
         peak_phase: of a simulated step "forward", "backward" or "step"; None else. Its buckets are those at the peak,
             with all that is there for a moment among the activations.
         temporary_bytes: of a simulated step what of the activations is there for a moment.
-        flops: of a simulated step, floating-point operations by phase, and by the rule as "rule".
+        flops: of a simulated step, floating-point operations: "forward", "backward", "whole", "per_token", and what
+            the usual "rule" says of the whole.
         largest: of a simulated step the largest tensors at the peak: bytes, bucket, module, name, shape, dtype.
         simulated_seconds: how long the simulation took.
         reason: why there are no figures.

@@ -45,7 +45,7 @@ def simulated_memory(
             found = simulate(bench, wished(way, budget, asked), run_of(way), whole=curves, seconds=left)
         except Exception as error:  # what torch and the models raise for what has no fake form
             budgets.append(budget)
-            notes.append(f"{budget.name}: the closed form, since {_why(error)}")
+            notes.append(f"{budget.name}: the closed form, since {why(error)}")
             continue
         same_kernels = _on_cpu(bench, way, budget, asked)
         budgets.append(_with_peak(bench, way, budget, found, same_kernels))
@@ -145,13 +145,16 @@ def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation, sa
     passing = at["temporary"] + at["inputs"] + at["buffers"]
     assert way.seq is not None
     text = text_config(bench.skeleton.config)
-    flops = {**found.flops}
+    tokens = way.batch * way.seq * way.accumulation
+    whole = sum(found.flops.values())
+    flops = {"forward": found.flops["forward"], "backward": found.flops["backward"], "whole": whole}
+    flops["per_token"] = round(whole / tokens)
     layers, width = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
     if isinstance(layers, int) and isinstance(width, int):
         flops["rule"] = rule(
             matrices=matrix_parameters(bench.table, tied_head=tied_head_size(bench.model)),
             adapters=(budget.trainable or 0) if budget.r is not None else 0,
-            tokens=way.batch * way.seq * way.accumulation,
+            tokens=tokens,
             layers=layers,
             width=width,
             seq=way.seq,
@@ -186,13 +189,16 @@ def _with_ratio(budget: Budget, budgets: list[Budget]) -> Budget:
     return dataclasses.replace(budget, ratio_to_full=ratio)
 
 
-def _why(error: Exception) -> str:
-    """What stopped a simulation, with the operator where torch names it."""
+def why(error: BaseException) -> str:
+    """What stopped a simulation, with the operator where torch names it, on one line."""
     if isinstance(error, TimeIsUp):
         return str(error)
     operator = getattr(error, "func", None)
-    named = f"operator {operator} has no fake form" if operator is not None else one_line(error)
-    return f"the step cannot be simulated: {named}"
+    if operator is None:
+        return f"the step cannot be simulated: {one_line(error)}"
+    asks = type(error).__name__ in ("DataDependentOutputException", "DynamicOutputShapeException")
+    what = "asks for a value that only weights decide" if asks else "has no fake form"
+    return f"the step cannot be simulated: operator {operator} {what}"
 
 
 def _without_peak_note(notes: tuple[str, ...]) -> tuple[str, ...]:

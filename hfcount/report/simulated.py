@@ -72,7 +72,7 @@ def _about(budget: Budget) -> list[RenderableType]:
     ]
     for each in budget.largest[:SHOWN_TENSORS]:
         lines.append(Text(f"  {memory_with_unit(each['bytes']):>12}  {_tensor(each)}", style=DIM))
-    counted = sum(each for name, each in budget.flops.items() if name != "rule")
+    counted = budget.flops.get("whole", 0)
     if counted:
         rule = budget.flops.get("rule")
         beside = f"; the rule says {short(rule)}" if rule else ""

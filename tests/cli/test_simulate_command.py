@@ -22,6 +22,8 @@ def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
         parts = ("weights", "master", "gradients", "optimizer", "activations")
         assert each["total_bytes"] == sum(each[f"{name}_bytes"] for name in parts)
         assert each["flops"]["backward"] > each["flops"]["forward"] > 0
+        assert each["flops"]["whole"] == each["flops"]["forward"] + each["flops"]["backward"]
+        assert each["flops"]["per_token"] == round(each["flops"]["whole"] / 64)
         assert each["largest"][0]["bytes"] >= each["largest"][1]["bytes"]
     assert document["regimes"][0]["ratio_to_full"] == 1.0
     assert {each["difference"] for each in document["comparisons"]} == {0}
