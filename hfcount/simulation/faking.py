@@ -105,7 +105,7 @@ def _grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor,
 
 
 class _Grouped(torch.autograd.Function):
-    """Keeps both factors and the offsets; each gradient has its factor's shape."""
+    """Keeps both factors and the offsets; each gradient has its factor's shape and order."""
 
     @staticmethod
     def forward(ctx: Any, mat_a: torch.Tensor, mat_b: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
@@ -119,7 +119,15 @@ class _Grouped(torch.autograd.Function):
         needs_a, needs_b, _ = ctx.needs_input_grad
         flops = 2 * mat_a.shape[0] * mat_b.shape[-2] * mat_b.shape[-1]
         return (
-            product(mat_a, list(mat_a.shape), flops) if needs_a else None,
-            product(mat_b, list(mat_b.shape), flops) if needs_b else None,
+            _gradient(mat_a, flops) if needs_a else None,
+            _gradient(mat_b, flops) if needs_b else None,
             None,
         )
+
+
+def _gradient(factor: torch.Tensor, flops: int) -> torch.Tensor:
+    """A gradient that lies in memory as its factor does (torch's own does the same)."""
+    *outer, rows, columns = factor.shape
+    if factor.stride(-2) == 1 and factor.stride(-1) >= rows:
+        return product(factor, [*outer, columns, rows], flops).transpose(-2, -1)
+    return product(factor, [*outer, rows, columns], flops)

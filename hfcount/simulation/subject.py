@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from hfcount.budget.recipes import Precision
+from hfcount.classes import text_config
 from hfcount.lora import LoraOptions
 from hfcount.lora.attach import attach
 from hfcount.quantization.conversion import converted_modules
@@ -72,6 +73,8 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
     """
     base = bench.build().model
     _set_attention(base, wished.attention)
+    for config in (base.config, text_config(base.config)):
+        config.use_cache = False  # as transformers' Trainer does: keys and values are for generating
     quantized = converted_modules(base, wished.scheme) if wished.scheme is not None else ()
     model: nn.Module = base
     if wished.options is not None:

@@ -17,7 +17,7 @@ Where anything else is asked, torch's own error names the operator.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -89,7 +89,7 @@ class Values(TorchDispatchMode):
 
     def _follow(self, func: Any, args: Any, kwargs: Any, result: Any) -> None:
         """Compute the value of a result, too, where it is small and all that it is made of is known."""
-        made = [each for each in tree_leaves(result) if isinstance(each, torch.Tensor)]
+        made = list(_tensors((result,), {}))
         if not made:
             return None
         if not all(_small(each) for each in made) or self._held > ALL_BYTES:
@@ -100,7 +100,7 @@ class Values(TorchDispatchMode):
             return _lose(func, args, kwargs)
         with unset_fake_temporarily(), torch.no_grad():
             found = _zeros(result) if func in _EMPTY else func(*values[0], **values[1])
-        pairs = zip(made, (each for each in tree_leaves(found) if isinstance(each, torch.Tensor)), strict=True)
+        pairs = zip(made, _tensors((found,), {}), strict=True)
         for fake, value in pairs:
             self._keep(fake, value, places.get(value.untyped_storage()._cdata) or _Place())
         return None
@@ -116,7 +116,7 @@ class Values(TorchDispatchMode):
         return tree_map(lambda each: self._fake(each) if isinstance(each, torch.Tensor) else each, found)
 
     def _fake(self, value: torch.Tensor) -> torch.Tensor:
-        made = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
+        made = _empty(value)
         self._keep(made, value, _Place())
         return made
 
@@ -156,17 +156,29 @@ def known(tensor: torch.Tensor) -> tuple[torch.Tensor, _Place]:
 
 
 def _is_known(tensor: torch.Tensor) -> bool:
-    try:
-        known(tensor)
-    except _Unknown:
-        return False
-    return True
+    if not isinstance(tensor, FakeTensor):
+        return tensor.device.type != "meta"
+    _, place = getattr(tensor, _NAME, (None, None))
+    return place is not None and not place.lost
 
 
 def _may_be_known(args: Any, kwargs: Any) -> bool:
     """Whether any value is among the arguments, or there are no tensors at all: a constant is made."""
-    tensors = [each for each in tree_leaves((args, kwargs)) if isinstance(each, torch.Tensor)]
-    return not tensors or any(_is_known(each) for each in tensors)
+    found = False
+    for each in _tensors(args, kwargs):
+        if _is_known(each):
+            return True
+        found = True
+    return not found
+
+
+def _tensors(args: Any, kwargs: Any) -> Iterator[torch.Tensor]:
+    """The tensors among the arguments of an operation: as they are, or in lists."""
+    for each in (*args, *kwargs.values()):
+        if isinstance(each, torch.Tensor):
+            yield each
+        elif isinstance(each, (list, tuple)):
+            yield from (inner for inner in each if isinstance(inner, torch.Tensor))
 
 
 def _check_places(func: Any, args: Any) -> None:
@@ -212,7 +224,10 @@ def _lose(func: Any, args: Any, kwargs: Any) -> None:
 
 
 def _partly(func: Any, args: Any, kwargs: Any) -> Any:
-    """An operation on unknown numbers that are chosen by known ones: masks become the places where they are true."""
+    """An operation on unknown numbers whose result's shape is told by known ones.
+
+    Masks become the places where they are true; where all integers are known (a CTC loss's lengths) the rest is zero.
+    """
     if func is _ATEN.masked_select.default and _is_known(args[1]):
         with unset_fake_temporarily():
             shape = torch.broadcast_shapes(args[0].shape, args[1].shape)
@@ -221,7 +236,25 @@ def _partly(func: Any, args: Any, kwargs: Any) -> Any:
     indices = args[1] if len(args) > 1 and isinstance(args[1], (list, tuple)) else ()
     if tree_any(lambda each: isinstance(each, torch.Tensor) and each.dtype == torch.bool, indices):
         return func(args[0], _as_places(indices), *args[2:], **kwargs)
-    return func(*args, **kwargs)
+    integers = [each for each in _tensors(args, kwargs) if not each.is_floating_point()]
+    if not integers or not all(_is_known(each) for each in integers):
+        return func(*args, **kwargs)
+    with unset_fake_temporarily(), torch.no_grad():
+        values = tree_map(_or_zeros, (args, kwargs))
+        found = func(*values[0], **values[1])
+    return tree_map(_empty, found)
+
+
+def _or_zeros(each: Any) -> Any:
+    if not isinstance(each, torch.Tensor):
+        return each
+    return known(each)[0] if _is_known(each) else torch.zeros((), dtype=each.dtype).expand(each.shape)
+
+
+def _empty(value: Any) -> Any:
+    if not isinstance(value, torch.Tensor):
+        return value
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
 
 
 def _as_places(indices: Any) -> list[Any]:
