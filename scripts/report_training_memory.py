@@ -71,8 +71,8 @@ class Held:
         return self.line["device"] == "cpu"
 
 
-def held(line: Mapping[str, Any]) -> Held:
-    """The cell of a line of the file, simulated."""
+def held(line: Mapping[str, Any], *, depth: bool = True) -> Held:
+    """The cell of a line of the file, simulated; with `depth` a second time, extrapolated."""
     from hfcount.simulation.depth import pattern_of
     from hfcount.simulation.simulate import simulate
 
@@ -80,7 +80,7 @@ def held(line: Mapping[str, Any]) -> Held:
     bench = bench_of(cell.model)
     whole = simulate(bench, wished(cell), run_of(cell), whole=True)
     shallow = None
-    if pattern_of(bench.model) is not None:
+    if depth and pattern_of(bench.model) is not None:
         found = simulate(bench, wished(cell), run_of(cell))
         shallow = found.peak.bytes if found.traced else None
     phases = {phase: moment.bytes for phase, moment in whole.phases.items()}
