@@ -103,7 +103,7 @@ def null_sizes(config: object) -> str:
 @contextlib.contextmanager
 def guarded_build(what: str, *, seconds: float = BUILD_SECONDS) -> Iterator[None]:
     """A context in which memory beyond 2 GiB of growth and more than `seconds` end in BadInput naming `what`."""
-    with _time_limit(what, seconds), _memory_limit():
+    with _time_limit(what, seconds), memory_limit():
         try:
             yield
         except MemoryError as error:
@@ -123,7 +123,7 @@ def _too_large(what: str) -> BadInput:
 
 
 @contextlib.contextmanager
-def _memory_limit() -> Iterator[None]:
+def memory_limit() -> Iterator[None]:
     """Cap the process's data at what it has now plus BUILD_BYTES (Linux; elsewhere no cap is set)."""
     try:
         import resource

@@ -11,6 +11,7 @@ from hfcount.budgeting import Asked, Way, adapter_budget, full_budget, memory_of
 from hfcount.classes import text_config
 from hfcount.errors import one_line
 from hfcount.inventory import tied_head_size
+from hfcount.limits import BUILD_BYTES, memory_limit
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.simulation.flops import matrix_parameters, rule
@@ -42,7 +43,8 @@ def simulated_memory(
             continue
         left = None if until is None else max(0.001, until - time.monotonic())
         try:
-            found = simulate(bench, wished(way, budget, asked), run_of(way), whole=curves, seconds=left)
+            with memory_limit():
+                found = simulate(bench, wished(way, budget, asked), run_of(way), whole=curves, seconds=left)
         except Exception as error:  # what torch and the models raise for what has no fake form
             budgets.append(budget)
             notes.append(f"{budget.name}: the closed form, since {why(error)}")
@@ -193,6 +195,8 @@ def why(error: BaseException) -> str:
     """What stopped a simulation, with the operator where torch names it, on one line."""
     if isinstance(error, TimeIsUp):
         return str(error)
+    if isinstance(error, MemoryError) or "not enough memory" in str(error):
+        return f"the step cannot be simulated: it would really take more than {BUILD_BYTES // 2**30} GiB"
     operator = getattr(error, "func", None)
     if operator is None:
         return f"the step cannot be simulated: {one_line(error)}"

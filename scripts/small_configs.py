@@ -39,10 +39,13 @@ _CHANCE = re.compile(r"(.*_)?layerdrop|mask_(time|feature)_prob")
 
 
 def raw_config(model_type: str, model_class: str) -> dict[str, Any]:
-    """The least that says which class is meant, with the fields that it needs besides its defaults."""
+    """The least that says which class is meant, with the fields that it needs besides its defaults.
+
+    What a decoder begins with is in every published config and in few defaults.
+    """
     entries = json.loads(MINIMAL.read_text()).get(model_type, ())
     fields = next((each["fields"] or {} for each in entries if each["model_class"] in (None, model_class)), {})
-    return {**fields, "model_type": model_type, "architectures": [model_class]}
+    return {"decoder_start_token_id": 0, **fields, "model_type": model_type, "architectures": [model_class]}
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:
