@@ -132,7 +132,7 @@ def _tried(task: str, model_type: str, name: str, config: str) -> Tried:
     is_small = config == "small"
     if is_small and bench.parameters > SMALL_PARAMETERS:
         return Tried(**made, status="not simulated", reason="not small")
-    run = _run(task, is_small=is_small)
+    run = _run(task, bench, is_small=is_small)
     try:
         found = _simulated(bench, run, whole=is_small)
     except Exception as error:
@@ -140,12 +140,13 @@ def _tried(task: str, model_type: str, name: str, config: str) -> Tried:
     return Tried(**made, status="simulated", real=_against_real(bench, run, found) if is_small else "")
 
 
-def _run(task: str, *, is_small: bool) -> Any:
+def _run(task: str, bench: Any, *, is_small: bool) -> Any:
     from hfcount.simulation.step import Run
 
+    most = bench.positions or 1000
     if task == "image-text":  # room for an image's tokens
-        return Run(batch=1, seq=400 if is_small else 1000)
-    return Run(batch=1, seq=16 if is_small else 128)
+        return Run(batch=1, seq=min(most, 400 if is_small else 1000))
+    return Run(batch=1, seq=min(most, 16 if is_small else 128))
 
 
 def _wished() -> Any:

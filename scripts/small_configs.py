@@ -30,7 +30,7 @@ _MOST: tuple[tuple[str, int], ...] = (
     (r"num_experts|num_local_experts|n_routed_experts|moe_num_experts", 4),
     (r"num_experts_per_tok|moe_top_k|top_k_experts|moe_k", 2),
     (r"image_size", 64),
-    (r"max_position_embeddings|n_positions|max_source_positions|max_target_positions|n_ctx", 128),
+    (r"max_position_embeddings|n_positions|max_source_positions|max_target_positions|n_ctx", 512),
 )
 _KEY_HEADS = re.compile(r"num_kv_heads|kv_n_heads|.*num_key_value_heads")
 

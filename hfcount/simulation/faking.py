@@ -7,7 +7,8 @@ value that no weight decides is answered by values.py. Besides:
 2. transformers takes fake tensors for a graph that is being recorded, and then builds masks that no real run has: it
    is told that they are none.
 3. torch's grouped matrix product knows the shapes of its result in bf16 alone; here in every type.
-4. `torch.tensor` of a list of tensors reads them where they have no memory: it is given their numbers.
+4. `torch.tensor` of a list of tensors reads them where they have no memory: it is given their numbers. A
+   number is written out as one.
 5. What is drawn (which frames are masked, say) is drawn from a fixed seed, so that a simulation can be repeated.
 """
 
@@ -73,12 +74,14 @@ def _seeded() -> Iterator[None]:
 
 
 def _answers() -> Iterator[tuple[Any, str, Any]]:
+    from torch._subclasses.fake_tensor import FakeTensor
     from transformers.utils import import_utils
 
     # torch.optim hides its modules behind its functions, so the module is asked for by name.
     yield importlib.import_module("torch.optim.adam"), "_get_value", lambda _: 1.0
     for name in ("tensor", "as_tensor"):
         yield torch, name, _reading_numbers(getattr(torch, name))
+    yield FakeTensor, "__format__", _as_number
     if hasattr(import_utils, "is_fake_tensor"):
         yield import_utils, "is_fake_tensor", lambda _: False
     if hasattr(torch.nn.functional, "grouped_mm"):
@@ -97,6 +100,11 @@ def _reading_numbers(make: Any) -> Any:
         return make(number(data) if isinstance(data, (list, tuple)) else data, *args, **kwargs)
 
     return made
+
+
+def _as_number(tensor: torch.Tensor, how: str) -> str:
+    """A number's text, as in a real step (an expert's name is made of its index)."""
+    return format(tensor.item(), how) if tensor.dim() == 0 else object.__format__(tensor, how)
 
 
 def _grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor, **_: Any) -> torch.Tensor:

@@ -79,9 +79,7 @@ def matrix_parameters(table: pd.DataFrame, *, tied_head: int = 0) -> int:
     return int(table.loc[matrices & ~looked_up, "active"].sum()) + tied_head
 
 
-def rule(
-    *, matrices: int, adapters: int, tokens: int, layers: int, width: int, seq: int, twice: bool = False
-) -> int:
+def rule(*, matrices: int, adapters: int, tokens: int, layers: int, width: int, seq: int, twice: bool = False) -> int:
     """6N and attention's term for full training; 4N + 6n with `adapters` over a frozen base.
 
     With checkpointing the forward pass is run `twice`: 2N + 2n more, and a third more of attention's term.

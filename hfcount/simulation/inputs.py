@@ -32,7 +32,7 @@ def make_inputs(model: Any, *, batch: int, seq: int) -> Inputs:
     takes = inspect.signature(model.forward).parameters
     name = str(model.main_input_name)
     inputs: Inputs = {}
-    if "input_ids" in takes:
+    if "input_ids" in takes and name != "inputs":  # which is another word for it
         inputs["input_ids"] = token_ids(model.config, batch, seq)
     if name != "input_ids" and name in takes:
         inputs |= _main(model, name, batch, seq)
