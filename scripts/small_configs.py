@@ -30,9 +30,21 @@ _MOST: tuple[tuple[str, int], ...] = (
     (r"num_experts|num_local_experts|n_routed_experts|moe_num_experts", 4),
     (r"num_experts_per_tok|moe_top_k|top_k_experts|moe_k", 2),
     (r"image_size", 64),
+    (r"mm_tokens_per_image", 4),
     (r"max_position_embeddings|n_positions|max_source_positions|max_target_positions|n_ctx", 512),
 )
 _KEY_HEADS = re.compile(r"num_kv_heads|kv_n_heads|.*num_key_value_heads")
+
+_LIKE_PUBLISHED: dict[str, dict[str, Any]] = {
+    "qwen2_vl": {"vision_config": {"hidden_size": 8192}},
+    "qwen2_5_vl": {"vision_config": {"out_hidden_size": 8192}},
+    "llava_next": {"text_config": {"model_type": "llama", "vocab_size": 32064}},
+    "llava_next_video": {"text_config": {"model_type": "llama", "vocab_size": 32064}},
+    "vipllava": {"text_config": {"model_type": "llama", "vocab_size": 32064}},
+    "blip-2": {"image_token_id": 50265, "text_config": {"model_type": "opt", "vocab_size": 50304}},
+    "instructblip": {"image_token_id": 50265, "text_config": {"model_type": "opt", "vocab_size": 50304}},
+}
+"""Where the parts of a default config do not fit each other: what published configs of the type say."""
 
 _CHANCE = re.compile(r"(.*_)?layerdrop|mask_(time|feature)_prob")
 """What makes one step differ from the next: layers left out, frames masked."""
@@ -45,6 +57,7 @@ def raw_config(model_type: str, model_class: str) -> dict[str, Any]:
     """
     entries = json.loads(MINIMAL.read_text()).get(model_type, ())
     fields = next((each["fields"] or {} for each in entries if each["model_class"] in (None, model_class)), {})
+    fields = {**_LIKE_PUBLISHED.get(model_type, {}), **fields}
     return {"decoder_start_token_id": 0, **fields, "model_type": model_type, "architectures": [model_class]}
 
 
@@ -73,6 +86,8 @@ def _at_most(config: Mapping[str, Any], shrink: Callable[[str, Any, Mapping[str,
 def _small_value(name: str, value: Any, config: Mapping[str, Any]) -> Any:
     if _CHANCE.fullmatch(name):
         return 0.0
+    if name == "mrope_section" and isinstance(value, list):
+        return [2, 3, 3]  # halves of a head's 16
     if not _is_size(value):
         return value
     if name.endswith(("token_id", "token_index")) and value >= VOCABULARY:

@@ -16,7 +16,7 @@ import torch
 
 from hfcount.classes import text_config
 from hfcount.errors import BadInput
-from hfcount.simulation.media import clips, image_token, images, patches, pictures_among, pixels
+from hfcount.simulation.media import clips, image_token, images, patches, pictures_among, pixels, shaped
 
 CHOICES = 4
 """Answers to choose from in a multiple choice, as in SWAG (Zellers et al. 2018, arXiv 1808.05326)."""
@@ -40,6 +40,11 @@ def make_inputs(model: Any, *, batch: int, seq: int) -> Inputs:
         inputs |= pictures_among(model, inputs["input_ids"])
     if not inputs:
         raise BadInput(f"inputs of the kind {name!r} cannot be made from the config, so no step can be simulated")
+    if "spatial_shapes" in takes and "input_ids" not in inputs:
+        inputs |= shaped(model, batch)
+    for each in takes.values():  # further texts that a forward cannot do without
+        if each.default is each.empty and each.name.endswith("input_ids"):
+            inputs.setdefault(each.name, token_ids(model.config, batch, seq))
     inputs |= _labels(model, takes, inputs, batch=batch, seq=_target_length(model.config, seq))
     if "decoder_input_ids" in takes and "labels" not in inputs and "input_features" not in inputs:
         inputs["decoder_input_ids"] = token_ids(model.config, batch, _target_length(model.config, seq))

@@ -72,6 +72,8 @@ def pictures_among(model: Any, ids: torch.Tensor) -> dict[str, torch.Tensor]:
     batch, seq = ids.shape
     token = image_token(model.config)
     reader = getattr(model, "get_image_features", None) or getattr(model.base_model, "get_image_features", None)
+    if getattr(model.config, "vision_config", model.config) is None:  # it was built without eyes
+        return {}
     if token is None or reader is None:  # images stand beside the text
         return {"pixel_values": images(model, batch)}
     takes = inspect.signature(model.forward).parameters
@@ -110,7 +112,9 @@ def _candidates(model: Any, batch: int) -> Iterator[dict[str, torch.Tensor]]:
     takes = inspect.signature(model.forward).parameters
     config = _vision(model.config)
     if "image_grid_thw" in takes:
-        yield _packed(config, batch)
+        yield from _packed(config, batch)
+    if "spatial_shapes" in takes:
+        yield shaped(model, batch)
     whole = images(model, batch)
     sizes = {"image_sizes": torch.tensor([list(whole.shape[-2:])] * batch)}
     yield {"pixel_values": whole}
@@ -121,16 +125,31 @@ def _candidates(model: Any, batch: int) -> Iterator[dict[str, torch.Tensor]]:
     yield {"pixel_values": whole.unsqueeze(1)}
 
 
-def _packed(config: Any, batch: int) -> dict[str, torch.Tensor]:
-    """Images cut into patches that stand in one row, and how many there are in each direction (Qwen2-VL)."""
+def shaped(model: Any, batch: int) -> dict[str, torch.Tensor]:
+    """Images cut into patches, a row of patches for each image, and how they lie (SigLIP 2)."""
+    config = _vision(model.config)
+    patch = _number(config, "patch_size", otherwise=16)
+    side = math.isqrt(_number(config, "num_patches", otherwise=(PIXELS // patch) ** 2))
+    channels = _number(config, "num_channels", "in_channels", otherwise=3)
+    return {
+        "pixel_values": torch.ones(batch, side * side, channels * patch * patch),
+        "pixel_attention_mask": torch.ones(batch, side * side, dtype=torch.long),
+        "spatial_shapes": torch.tensor([[side, side]] * batch),
+    }
+
+
+def _packed(config: Any, batch: int) -> Iterator[dict[str, torch.Tensor]]:
+    """All images cut into patches that stand in one row, and how many there are in each direction (Qwen2-VL)."""
     patch, merged = _number(config, "patch_size", otherwise=14), _number(config, "spatial_merge_size", otherwise=2)
     side = max(1, PIXELS // patch // merged) * merged
     channels = _number(config, "in_channels", "in_chans", "num_channels", otherwise=3)
     depth = _number(config, "temporal_patch_size", otherwise=1)
-    return {
-        "pixel_values": torch.ones(batch * side * side, channels * depth * patch * patch),
-        "image_grid_thw": torch.tensor([[1, side, side]] * batch),
-    }
+    grid = {"image_grid_thw": torch.tensor([[1, side, side]] * batch)}
+    count = batch * side * side
+    yield {"pixel_values": torch.ones(count, channels * depth * patch * patch), **grid}
+    yield {"pixel_values": torch.ones(count, channels * 2 * patch * patch), **grid}  # two frames, which no field says
+    yield {"pixel_values": torch.ones(count, channels, patch, patch), **grid}
+    yield {"pixel_values": torch.ones(1, count, channels, patch, patch), **grid}
 
 
 def _rows(found: Any) -> int:
