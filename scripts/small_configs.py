@@ -41,6 +41,7 @@ _LIKE_PUBLISHED: dict[str, dict[str, Any]] = {
     "llava_next": {"text_config": {"model_type": "llama", "vocab_size": 32064}},
     "llava_next_video": {"text_config": {"model_type": "llama", "vocab_size": 32064}},
     "vipllava": {"text_config": {"model_type": "llama", "vocab_size": 32064}},
+    "wav2vec2-bert": {"vocab_size": 32},
     "blip-2": {"image_token_id": 50265, "text_config": {"model_type": "opt", "vocab_size": 50304}},
     "instructblip": {"image_token_id": 50265, "text_config": {"model_type": "opt", "vocab_size": 50304}},
 }
@@ -53,12 +54,18 @@ _CHANCE = re.compile(r"(.*_)?layerdrop|mask_(time|feature)_prob")
 def raw_config(model_type: str, model_class: str) -> dict[str, Any]:
     """The least that says which class is meant, with the fields that it needs besides its defaults.
 
-    What a decoder begins with is in every published config and in few defaults.
+    What a decoder begins with and what rows are filled up with is in every published config and in few defaults.
     """
     entries = json.loads(MINIMAL.read_text()).get(model_type, ())
     fields = next((each["fields"] or {} for each in entries if each["model_class"] in (None, model_class)), {})
     fields = {**_LIKE_PUBLISHED.get(model_type, {}), **fields}
-    return {"decoder_start_token_id": 0, **fields, "model_type": model_type, "architectures": [model_class]}
+    return {
+        "decoder_start_token_id": 0,
+        "pad_token_id": 0,
+        **fields,
+        "model_type": model_type,
+        "architectures": [model_class],
+    }
 
 
 def small(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,6 +36,10 @@ def make_inputs(model: Any, *, batch: int, seq: int) -> Inputs:
         inputs["input_ids"] = token_ids(model.config, batch, seq)
     if name != "input_ids" and name in takes:
         inputs |= _main(model, name, batch, seq)
+        features = inputs.get("input_features")
+        if features is not None and "attention_mask" in takes and features.shape[1] > features.shape[-1]:
+            # Extractors that put frames first say which of them are sound.
+            inputs["attention_mask"] = torch.ones(features.shape[:2], dtype=torch.long)
     elif "pixel_values" in takes and "input_ids" in takes:
         inputs |= pictures_among(model, inputs["input_ids"])
     if not inputs:

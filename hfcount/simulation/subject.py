@@ -148,6 +148,9 @@ def materialize(subject: Subject) -> None:
             if buffer is not None:
                 made.setdefault(id(buffer), (buffer, _random(buffer.shape, buffer.dtype)))
                 module._buffers[leaf] = made[id(buffer)][1]
+        for leaf, table in list(vars(module).items()):  # neither a parameter nor a buffer, but held all the same
+            if isinstance(table, torch.Tensor):
+                setattr(module, leaf, _random(table.shape, table.dtype))
 
 
 def _random(shape: Any, dtype: torch.dtype) -> torch.Tensor:
