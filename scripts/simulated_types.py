@@ -146,7 +146,8 @@ def _run(task: str, bench: Any, *, is_small: bool) -> Any:
     most = bench.positions or 2048
     if task == "image-text":  # room for an image's tokens
         return Run(batch=1, seq=min(most, 400 if is_small else 2048))
-    return Run(batch=1, seq=min(most, 16 if is_small else 128))
+    images = task in ("image classification", "semantic segmentation")
+    return Run(batch=2 if images else 1, seq=min(most, 16 if is_small else 128))  # two, for norms over a batch
 
 
 def _wished() -> Any:
@@ -248,7 +249,7 @@ def section(rows: Sequence[Tried]) -> str:
 _TEXT = """{title}
 
 `python scripts/simulated_types.py` runs a training step of every class that the auto mappings of transformers name
-for these tasks (torch {torch}, transformers {transformers}): fp32, one row, AdamW. A class is built small, and its
+for these tasks (torch {torch}, transformers {transformers}): fp32, AdamW, one row (two images, for norms over a batch). A class is built small, and its
 step is run without memory and then really, on the CPU; equal means that at the highest moment of each phase every
 bucket holds the same bytes. Where the small config does not fit the class, one with few layers of the default widths, or
 the default itself, is simulated alone.

@@ -98,8 +98,11 @@ class Values(TorchDispatchMode):
             values, places = self._values(args, kwargs)
         except _Unknown:
             return _lose(func, args, kwargs)
-        with unset_fake_temporarily(), torch.no_grad():
-            found = _zeros(result) if func in _EMPTY else func(*values[0], **values[1])
+        try:
+            with unset_fake_temporarily(), torch.no_grad():
+                found = _zeros(result) if func in _EMPTY else func(*values[0], **values[1])
+        except RuntimeError:  # a value that one number stands for cannot be written into, or lies otherwise
+            return _lose(func, args, kwargs)
         pairs = zip(made, _tensors((found,), {}), strict=True)
         for fake, value in pairs:
             self._keep(fake, value, places.get(value.untyped_storage()._cdata) or _Place())
@@ -269,8 +272,12 @@ def _as_places(indices: Any) -> list[Any]:
     return found
 
 
-def _finite(made: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
-    return torch.zeros((), dtype=torch.bool).expand(made.shape)
+def _zero(made: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return torch.zeros((), dtype=made.dtype).expand(made.shape)
+
+
+def _one(made: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+    return torch.ones((), dtype=made.dtype).expand(made.shape)
 
 
 def _evenly(made: torch.Tensor, scores: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor | None:
@@ -285,8 +292,12 @@ def _kept(made: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor | None:
 
 
 _GIVEN: dict[Any, Callable[..., torch.Tensor | None]] = {
-    _ATEN.isinf.default: _finite,
-    _ATEN.isnan.default: _finite,
+    _ATEN.isinf.default: _zero,
+    _ATEN.isnan.default: _zero,
+    _ATEN.new_zeros.default: _zero,  # in whose shape or type they are made does not matter
+    _ATEN.zeros_like.default: _zero,
+    _ATEN.new_ones.default: _one,
+    _ATEN.ones_like.default: _one,
     _ATEN.topk.default: _evenly,
     _ATEN.argmax.default: _evenly,
     _ATEN.rand.default: _kept,

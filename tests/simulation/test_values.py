@@ -82,6 +82,10 @@ def test_a_step_that_goes_well():
         assert not hidden.isnan().any()
         assert torch.rand([]) >= 0.9  # no layer is dropped
         _, chosen = weights(6, 4).topk(2, dim=-1)
+        assert hidden.new_ones(6, 2).masked_fill(chosen > 2, 0).bool().any()
+        filled = torch.zeros_like(hidden)
+        filled += 1  # many elements, one number: not followed further, and no error
+        assert filled.shape == (6, 8)
         assert torch.bincount(chosen.flatten(), minlength=4).tolist() == [3, 3, 3, 3]
 
 
