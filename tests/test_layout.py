@@ -32,6 +32,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("budgeting",),
     ("simulating", "fitting"),
     ("costing",),
+    ("auditing",),
     ("report",),
     ("cli",),
     ("__main__", ""),
