@@ -89,7 +89,8 @@ def gradients_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
     A gradient has its parameter's type, unless the recipe adds gradients up in a wider one.
     """
     trained = tensors[tensors["trained"]]
-    width = trained["dtype"].map(BYTES).clip(lower=BYTES[precision.gradients])
+    # An empty column of strings, as pandas keeps them beside pyarrow, maps to strings.
+    width = trained["dtype"].map(BYTES).astype("int64").clip(lower=BYTES[precision.gradients])
     return int((trained["numel"] * width).sum())
 
 

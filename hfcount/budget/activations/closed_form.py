@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
+import importlib.metadata
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -28,12 +30,32 @@ def lab_rule(config: Any, setting: Setting) -> int | None:
 def activations(model: PreTrainedModel, training: Training, setting: Setting) -> Activations:
     """What autograd keeps of one step of `model`: exact where a dataflow is written down for each of its parts.
 
-    Else an estimate by the sizes of its linear layers, which says so and names what is not known.
+    Else an estimate by the sizes of its linear layers, which says so and names what is not known. What the dataflows
+    give under other versions than they were held to is an estimate too.
     """
     try:
-        return _known(model, training, setting)
+        found = _known(model, training, setting)
+        others = other_versions()
+        return dataclasses.replace(found, exact=False, basis=f"{found.basis}; estimate: {others}") if others else found
     except (KeyError, AttributeError, TypeError, IndexError, ValueError, RuntimeError) as unknown:
         return estimated(model, setting, unknown=str(unknown).strip("'\""))
+
+
+HELD_WITH = {"transformers": "5.23", "torch": "2.13", "peft": "0.21"}
+"""The versions with which the dataflows were held to real steps: a class, a kernel or an adapter that is written anew
+may keep other tensors."""
+
+
+@functools.cache
+def other_versions() -> str:
+    """A remark on what is installed in another version than the dataflows were held to; "" where nothing is."""
+    found = {name: importlib.metadata.version(name) for name in HELD_WITH}
+    others = [
+        f"{name} {HELD_WITH[name]}, installed is {version}"
+        for name, version in found.items()
+        if not f"{version}.".startswith(f"{HELD_WITH[name]}.")
+    ]
+    return f"held to real steps with {'; '.join(others)}" if others else ""
 
 
 def _known(model: PreTrainedModel, training: Training, setting: Setting) -> Activations:
