@@ -12,7 +12,7 @@ from hfcount.errors import BadInput
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _WORDS = {"thousand": "k", "million": "m", "mil": "m", "mn": "m", "billion": "b", "bn": "b", "trillion": "t"}
 _FIGURE = re.compile(
-    r"^[~≈]?\s*(?P<whole>\d{1,3}(?:[,_ ]\d{3})+|\d+)(?:\.(?P<part>\d+))?(?:e\+?(?P<power>\d{1,2}))?\s*"
+    r"^(?P<about>[~≈∼]|about\b|approximately\b|around\b|roughly\b)?\s*(?P<whole>\d{1,3}(?:[,_ ]\d{3})+|\d+)(?:\.(?P<part>\d+))?(?:e\+?(?P<power>\d{1,2}))?\s*"
     r"(?P<unit>k|m|b|t|thousand|million|mil|mn|billion|bn|trillion)?(?:\s*(?:parameters|params|weights))?$",
     re.IGNORECASE,
 )
@@ -44,7 +44,8 @@ def parse_figure(text: str) -> Figure:
     """The figure in `text`: "117M", "1.5B", "124,439,808", "6.7e9", "117 million", "~50K".
 
     A digit that is printed is meant: "1542M" stands for 1,541,500,000 to 1,542,499,999. A number without a unit stands
-    for itself alone. Raises BadInput for what is no figure.
+    for itself alone. Where the figure says that it is approximate ("~50K"), zeros at its end are not meant: 45,000 to
+    54,999. Raises BadInput for what is no figure.
 
     >>> parse_figure("117M").low, parse_figure("117M").high
     (116500000, 117499999)
@@ -60,6 +61,8 @@ def parse_figure(text: str) -> Figure:
     value = int(digits + part) * step
     if value <= 0 or value > MOST or value.denominator != 1:
         raise BadInput(f"{text!r} is no count of parameters; write it as 117M, 1.5B or 124439808")
+    if found["about"]:
+        step *= 10 ** (len(digits + part) - len((digits + part).rstrip("0")))
     if step <= 1:
         return Figure(text=text.strip(), value=int(value), low=int(value), high=int(value))
     return Figure(

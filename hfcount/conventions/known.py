@@ -57,6 +57,7 @@ def known_conventions(subject: Subject) -> Iterator[Convention]:
                 note=fact.note,
                 basis=fact.basis,
                 kinds=fact.kinds,
+                particular=fact.models != ANY_MODEL,
             )
 
 
@@ -232,6 +233,8 @@ def _gpt2_paper_note() -> str:
     )
 
 
+ANY_MODEL = "."
+
 KNOWN: tuple[Known, ...] = (
     Known(
         name="with stored causal masks",
@@ -252,7 +255,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         name="with a padded vocabulary",
-        models=r".",
+        models=ANY_MODEL,
         difference=_padded(128),
         why="vocabulary rounded up to 128s",
         note="Megatron-LM's --make-vocab-size-divisible-by 128; nanoGPT trains GPT-2 with 50,304 rows",
@@ -290,6 +293,14 @@ KNOWN: tuple[Known, ...] = (
         difference=_layer_norm_biases,
         why="the shifts of the LayerNorms inside the layers",
         note="StableLM 2 1.6B's card; the difference is this to the unit",
+        basis="inference",
+    ),
+    Known(
+        name="one embedding matrix less",
+        models=r"microsoft/phi-1(_5)?$",
+        difference=_embedding_matrices(-1),
+        why="one of the two embedding matrices",
+        note="Phi-1.5's 1.3 billion (arXiv:2309.05463, section 2.1) leave out one of its two matrices",
         basis="inference",
     ),
     Known(

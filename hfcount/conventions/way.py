@@ -22,6 +22,7 @@ class Convention:
             nobody has said that it is the reason; "rule": an approximation that is taught.
         kinds: the kinds of published figures that this convention may be meant by.
         published: the published figures that it gives, as printed.
+        particular: whether it is known of this very model, by its name or type, and not a habit that fits any.
     """
 
     name: str
@@ -31,3 +32,4 @@ class Convention:
     basis: Basis = "arithmetic"
     kinds: tuple[Kind, ...] = ("total",)
     published: tuple[str, ...] = ()
+    particular: bool = False

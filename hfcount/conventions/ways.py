@@ -20,12 +20,15 @@ from hfcount.sources.source import Claim
 def conventions(subject: Subject, *, claims: Sequence[Claim] = ()) -> tuple[Convention, ...]:
     """The conventions that apply to a model, as built first, each with the `claims` that it gives.
 
-    A convention that gives the same count as one before it says nothing new and is left out.
+    A convention that gives the same count as one before it says nothing new and is left out, unless it is known of
+    this very model.
     """
     found: dict[tuple[int, str], Convention] = {}
     for way in WAYS:
         for convention in way(subject):
-            found.setdefault((convention.parameters, convention.kinds[0]), convention)
+            same = found.setdefault((convention.parameters, convention.kinds[0]), convention)
+            if convention.particular and same.basis == "arithmetic" and same is not next(iter(found.values())):
+                found[convention.parameters, convention.kinds[0]] = convention
     return _with_claims(tuple(found.values()), claims)
 
 

@@ -46,7 +46,7 @@ RECONCILED = [
     ("gemma-2b", "token embedding of 256,128 rows", 524_550_144, "documented", "arXiv:2403.08295, table 2"),
     ("gemma-7b", "token embedding of 256,128 rows", 786_825_216, "documented", "arXiv:2403.08295, table 2"),
     ("gemma-2-27b", "token embedding of 256,128 rows", 1_180_237_824, "documented", "arXiv:2408.00118, table 2"),
-    ("phi-1_5", "one embedding matrix less", 1_313_413_120, "arithmetic", "Phi-1.5: 1.3B"),
+    ("phi-1_5", "one embedding matrix less", 1_313_413_120, "inference", "Phi-1.5: 1.3B"),
     ("gpt-oss-20b", "active, without the input embedding", 3_608_307_264, "arithmetic", "arXiv:2508.10925: 3.61B"),
     ("mixtral-8x7b", "active", 12_879_925_248, "arithmetic", "arXiv:2401.04088: 12.9B"),
     ("falcon-7b", "LM head counted again", 7_217_189_760, "arithmetic", "Falcon-7B's file, head stored separately"),
