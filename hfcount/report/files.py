@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -30,13 +31,20 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write `data` as it is in one step, into the file that a link at `path` leads to; its permissions stay."""
+    path = path.resolve()
+    mode = path.stat().st_mode if path.exists() else None
+    _replace(path, lambda temporary: temporary.write_bytes(data), mode=mode)
+
+
 def write_figure(path: Path, figure: Figure) -> None:
     """Write `figure` to `path` in the format of its suffix, in one step."""
     kind = path.suffix.lstrip(".").lower()
     _replace(path, lambda temporary: figure.savefig(temporary, dpi=150, format=kind, bbox_inches="tight"))
 
 
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
+def _replace(path: Path, write: Callable[[Path], object], *, mode: int | None = None) -> None:
     check_writable(path)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -46,7 +54,7 @@ def _replace(path: Path, write: Callable[[Path], object]) -> None:
             write(temporary)
             mask = os.umask(0)
             os.umask(mask)
-            temporary.chmod(0o666 & ~mask)
+            temporary.chmod(0o666 & ~mask if mode is None else stat.S_IMODE(mode))
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
