@@ -72,7 +72,7 @@ def _count(model: PreTrainedModel, options: LoraOptions, table: pd.DataFrame) ->
         attached = attach(model, options, table)
     except Refused as refusal:
         return LoraCount(r=options.r, targets=(), reason=str(refusal))
-    trainable, total = _totals(attached.model)
+    trainable, total = totals(attached.model)
     formula, value = closed_form(
         shapes,
         options,
@@ -94,7 +94,7 @@ def _count(model: PreTrainedModel, options: LoraOptions, table: pd.DataFrame) ->
     )
 
 
-def _totals(model: nn.Module) -> tuple[int, int]:
+def totals(model: nn.Module) -> tuple[int, int]:
     """(trainable, all) elements of the distinct parameters of `model`."""
     trainable: dict[object, int] = {}
     frozen: dict[object, int] = {}
