@@ -44,25 +44,38 @@ class UnknownModelType(BadInput):
 
 
 class SourceError(HfcountError):
-    """A source of model descriptions cannot be reached."""
+    """A source of model descriptions cannot be reached; `kind` says why in a word or two, finer than the class."""
 
     exit_code = 3
+    kind = "server"
+
+    def __init__(self, text: str, *, kind: str | None = None) -> None:
+        super().__init__(text)
+        self.kind = kind or type(self).kind
 
 
 class NotFoundError(SourceError):
     """No such repository, revision or file."""
 
+    kind = "private or missing"
+
 
 class GatedError(SourceError):
     """The repository is gated or private: it wants a token, or a licence accepted on its page."""
+
+    kind = "gated"
 
 
 class OfflineError(SourceError):
     """Offline mode is on, or the Hub cannot be reached."""
 
+    kind = "offline"
+
 
 class RateLimitedError(SourceError):
     """The Hub answered that there were too many requests."""
+
+    kind = "rate limit"
 
 
 class UnsoundForm(HfcountError):

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
-
 from hfcount.errors import NotFoundError, OfflineError
-from hfcount.sources.cards import aliases, card_names, find_card, load_card
+from hfcount.sources.cards import find_card, load_card, near_names
+from hfcount.sources.describing import describe
 from hfcount.sources.folder import is_model_folder, load_folder, refuse_bare_path
 from hfcount.sources.hub import load_hub
+from hfcount.sources.hub_repository import list_models
 from hfcount.sources.source import Claim, Source
 
-__all__ = ["Claim", "Source", "resolve"]
+__all__ = ["Claim", "Source", "describe", "list_models", "resolve"]
 
 
 def resolve(model: str, *, revision: str | None = None, offline: bool = False, timeout: float | None = None) -> Source:
@@ -32,7 +32,7 @@ def resolve(model: str, *, revision: str | None = None, offline: bool = False, t
     try:
         return load_hub(hub_id, revision=revision, offline=offline, timeout=timeout)
     except (NotFoundError, OfflineError) as error:
-        near = get_close_matches(model.strip().lower(), [*aliases(), *card_names()], n=3, cutoff=0.75)
-        if not near or hub_id in card_names():
+        near = near_names(hub_id)
+        if not near:
             raise
-        raise type(error)(f"{error}; bundled cards with near names: {', '.join(near)}") from error
+        raise type(error)(f"{error}{near}", kind=error.kind) from error

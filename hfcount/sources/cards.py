@@ -35,6 +35,12 @@ def find_card(name: str) -> str | None:
     return _names().get(name.strip().lower())
 
 
+def near_names(name: str) -> str:
+    """The end of a message: "; bundled cards with near names: gpt2-medium"; "" where none is near, or it is one."""
+    near = get_close_matches(name.strip().lower(), [*aliases(), *card_names()], n=3, cutoff=0.75)
+    return f"; bundled cards with near names: {', '.join(near)}" if near and name not in card_names() else ""
+
+
 def card_folder(name: str) -> Path:
     """The folder of a card; raises BadInput with the nearest names where there is none."""
     model = find_card(name)

@@ -11,51 +11,32 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import re
-import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from concurrent.futures import TimeoutError as DeadlineError
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
-from hfcount.errors import (
-    BadInput,
-    GatedError,
-    NotFoundError,
-    OfflineError,
-    RateLimitedError,
-    SourceError,
-)
+from hfcount.errors import BadInput, NotFoundError, OfflineError, SourceError
 from hfcount.sources.config_json import MAX_CONFIG_BYTES, read_config_file
+from hfcount.sources.hub_errors import Subject, check_repo_id, no_answer, refusal, shown_endpoint, within
 from hfcount.sources.source import Source
 
-UNAUTHORIZED, FORBIDDEN, TOO_MANY_REQUESTS = 401, 403, 429
 FILE = "config.json"
 
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_T = TypeVar("_T")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Request:
-    """What is asked of the Hub: the messages name it.
+class _Request(Subject):
+    """What is asked of the Hub; the download as a whole may take twice its `seconds`.
 
     Attributes:
-        repo_id: OWNER/NAME.
-        revision: a branch, tag or commit; None is the main branch.
         offline: only the local cache may answer.
-        seconds: for each request; the download as a whole may take twice that.
     """
 
-    repo_id: str
-    revision: str | None
     offline: bool
-    seconds: float
 
     @property
-    def at(self) -> str:
-        """The revision as a part of a sentence; "" for the default one."""
-        return f" at revision {self.revision!r}" if self.revision else ""
+    def absent(self) -> str:
+        return f"and the local cache does not have it{self.at}"
 
 
 def load_hub(
@@ -70,13 +51,8 @@ def load_hub(
     that no repository can have.
     """
     from huggingface_hub import constants
-    from huggingface_hub.utils import validate_repo_id
-    from huggingface_hub.utils._validators import HFValidationError
 
-    try:
-        validate_repo_id(repo_id)
-    except HFValidationError as error:
-        raise BadInput(f"{repo_id!r} is neither a folder, nor a bundled card, nor a Hub id (OWNER/NAME)") from error
+    check_repo_id(repo_id)
     request = _Request(
         repo_id=repo_id,
         revision=revision or None,
@@ -88,7 +64,7 @@ def load_hub(
     return Source(
         model=repo_id,
         kind="hub",
-        location=f"{constants.ENDPOINT}/{repo_id}",
+        location=f"{shown_endpoint()}/{repo_id}",
         revision=path.parent.name,  # .../snapshots/<commit>/config.json
         config=read_config_file(path),
         notes=notes,
@@ -108,7 +84,7 @@ def _fetch(request: _Request) -> tuple[Path, tuple[str, ...]]:
     if request.revision and _COMMIT.fullmatch(request.revision) and (cached := _cached(request)):
         return cached, ()  # a commit never changes
     try:
-        return _within(2 * request.seconds, lambda: _download(request)), ()
+        return within(2 * request.seconds, lambda: _download(request)), ()
     except BadInput:
         raise
     except Exception as error:  # the client's errors share no base; each is told apart in one place
@@ -146,23 +122,6 @@ def _cached(request: _Request) -> Path | None:
     return Path(found) if isinstance(found, str) else None
 
 
-def _within(seconds: float, work: Callable[[], _T]) -> _T:
-    """What `work` returns or raises; DeadlineError if that takes longer than `seconds`.
-
-    The thread that is given up is a daemon, so that a client asleep until its next attempt keeps nobody waiting.
-    """
-    future: Future[_T] = Future()
-
-    def run() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:
-            future.set_exception(error)
-
-    threading.Thread(target=run, name="hfcount-hub", daemon=True).start()
-    return future.result(timeout=seconds)
-
-
 @contextlib.contextmanager
 def _quiet_client() -> Iterator[None]:
     """Silence the client's progress bar and warnings: what is wrong is told in one line, by the error."""
@@ -184,82 +143,5 @@ def _source_error(error: Exception, request: _Request) -> SourceError:
     """What `error`, raised on the way to the Hub, means to the user."""
     response = getattr(error, "response", None)
     if response is None:
-        return _no_answer(error, request)
-    return _by_name(error, request) or _by_status(response, request)
-
-
-def _no_answer(error: Exception, request: _Request) -> SourceError:
-    from huggingface_hub import constants
-    from huggingface_hub import errors as hub
-
-    place = f"the Hub at {constants.ENDPOINT}"
-    absent = f"and the local cache does not have it{request.at}"
-    if isinstance(error, hub.FileMetadataError):
-        return SourceError(f"{request.repo_id}: {constants.ENDPOINT} does not answer as a Hub does; check HF_ENDPOINT")
-    if isinstance(error, DeadlineError) or "Timeout" in type(error).__name__:  # httpx's, whichever it is called
-        return OfflineError(
-            f"{request.repo_id}: {place} did not answer within {request.seconds:g} s, {absent}; "
-            "try again, or give more with --timeout"
-        )
-    if isinstance(error, OSError) and error.filename:
-        return SourceError(
-            f"{request.repo_id}: the local cache cannot be used ({error.strerror}: {error.filename}); set HF_HOME"
-        )
-    return OfflineError(
-        f"{request.repo_id}: {place} cannot be reached, {absent}; "
-        "check the network, or give a folder or a bundled card"
-    )
-
-
-def _by_name(error: Exception, request: _Request) -> SourceError | None:
-    """The reasons that the client has a class for; None for any other."""
-    from huggingface_hub import constants
-    from huggingface_hub import errors as hub
-
-    page = f"{constants.ENDPOINT}/{request.repo_id}"
-    if isinstance(error, hub.GatedRepoError):
-        return GatedError(
-            f"{request.repo_id}: gated; accept its terms on {page}, then set HF_TOKEN or run `hf auth login`"
-        )
-    if isinstance(error, hub.RevisionNotFoundError):
-        return NotFoundError(
-            f"{request.repo_id}: no revision {request.revision!r}; see {page}/tree/main for what there is"
-        )
-    if isinstance(error, hub.RepositoryNotFoundError):
-        return _no_repository(request)
-    if isinstance(error, hub.RemoteEntryNotFoundError):
-        return NotFoundError(
-            f"{request.repo_id}: the repository has no {FILE}{request.at}; "
-            "look for the one with the original weights, or give a folder"
-        )
-    if isinstance(error, hub.DisabledRepoError):
-        return GatedError(f"{request.repo_id}: the Hub has disabled access to this repository; see {page}")
-    return None
-
-
-def _by_status(response: Any, request: _Request) -> SourceError:
-    from huggingface_hub import constants
-
-    status = response.status_code
-    if status == TOO_MANY_REQUESTS:
-        wait = response.headers.get("Retry-After", "")
-        again = f"again in {wait} s" if wait.isdigit() else "again later"
-        return RateLimitedError(
-            f"{request.repo_id}: the Hub answered that there were too many requests; try {again}, or set HF_TOKEN"
-        )
-    if status == UNAUTHORIZED and "Invalid credentials" in response.headers.get("X-Error-Message", ""):
-        return GatedError(f"{request.repo_id}: the Hub does not accept HF_TOKEN; renew it, or run `hf auth login`")
-    if status == UNAUTHORIZED:
-        return _no_repository(request)
-    if status == FORBIDDEN:
-        return GatedError(
-            f"{request.repo_id}: the Hub refuses access (HTTP 403); give a token with the right to read it in HF_TOKEN"
-        )
-    advice = "check HF_ENDPOINT" if status < 500 else "try again later"
-    return SourceError(f"{request.repo_id}: {constants.ENDPOINT} answered with HTTP {status}; {advice}")
-
-
-def _no_repository(request: _Request) -> NotFoundError:
-    return NotFoundError(
-        f"{request.repo_id}: no such repository on the Hub, or a private one; check the name, or set HF_TOKEN"
-    )
+        return no_answer(error, request)
+    return refusal(response.status_code, response.headers, request)
