@@ -59,19 +59,41 @@ def count(
     124439808
     """
     adapters = _adapters((lora_r,) if isinstance(lora_r, int) else tuple(lora_r), lora_targets, lora_settings)
-    source = resolve(model, revision=revision, offline=offline, timeout=timeout)
-    asked = as_settings(settings)
+    return count_source(
+        resolve(model, revision=revision, offline=offline, timeout=timeout),
+        as_settings(settings),
+        adapters,
+        class_name=class_name,
+        timeout=timeout,
+        trust_remote_code=trust_remote_code,
+        fast=fast,
+        detailed=detailed,
+    )
+
+
+def count_source(
+    source: Source,
+    settings: Sequence[str] = (),
+    adapters: Sequence[LoraOptions] = (),
+    *,
+    class_name: str | None = None,
+    timeout: float | None = None,
+    trust_remote_code: bool = False,
+    fast: bool = False,
+    detailed: bool = False,
+) -> Count:
+    """The count of a description at hand; the options are as in `count`, `settings` as "KEY=VALUE"."""
     detour = None
     if fast:
         from hfcount.fast import NotCovered, fast_count
 
         try:
-            return fast_count(source, asked, adapters, class_name=class_name, detailed=detailed)
+            return fast_count(source, settings, adapters, class_name=class_name, detailed=detailed)
         except NotCovered as reason:
             detour = f"not from the catalogue: {reason}; the model itself was counted"
     return _built(
         source,
-        asked,
+        settings,
         adapters,
         detour=detour,
         class_name=class_name,

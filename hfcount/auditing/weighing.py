@@ -51,10 +51,12 @@ def weigh(figure: Figure, counts: Counts, *, nominal: Sequence[int] = ()) -> Wei
     own = counts.own
     if figure.holds(own.parameters):
         return Weighed(verdict="ok", convention=own.name, explanation=_said(own, figure))
+    particular = [each for each in counts.others if each.particular and figure.holds(each.parameters)]
     found = (
-        _documented(figure, counts)
+        next((_explained(each, figure) for each in particular if each.basis == "documented"), None)
         or _cut_off(figure, own)
         or _round(figure, own)
+        or next((_explained(each, figure) for each in particular), None)
         or _counted_otherwise(figure, counts)
         or (_nominal(figure, counts) if figure.value in nominal else None)
     )
@@ -62,14 +64,17 @@ def weigh(figure: Figure, counts: Counts, *, nominal: Sequence[int] = ()) -> Wei
 
 
 def weigh_name(figure: Figure, counts: Counts) -> Weighed:
-    """The verdict on the number in a model's name, where zeros at the end are not meant."""
-    for each in (counts.own, *counts.others):
-        if figure.holds(each.parameters) or _significant(figure).holds(each.parameters):
-            same = each is counts.own
-            return Weighed(
-                verdict="ok" if same else "explained", convention=each.name, explanation=_said(each, figure)
-            )
-    found = _cut_off(figure, counts.own) or _nominal(figure, counts)
+    """The verdict on the number in a model's name. A name is coarse: zeros at its end are not meant, and of the other
+    ways of counting it is read by the one that names are known to follow, without the embeddings."""
+    own, meant = counts.own, _significant(figure)
+    if meant.holds(own.parameters):
+        return Weighed(verdict="ok", convention=own.name, explanation=_said(own, figure))
+    bare = (each for each in counts.others if "non-embedding" in each.kinds and each.basis == "arithmetic")
+    found = (
+        _cut_off(figure, own)
+        or next((_explained(each, figure) for each in bare if figure.holds(each.parameters)), None)
+        or _nominal(figure, counts)
+    )
     return found or Weighed(verdict="mismatch", convention=None, explanation=_nearest(figure, counts))
 
 
@@ -81,14 +86,6 @@ def chance(figure: Figure, counts: Counts) -> Fraction:
     return Fraction(len(met) * step, max(1, high - low))
 
 
-def _documented(figure: Figure, counts: Counts) -> Weighed | None:
-    """A way in which somebody is known to have counted this very model."""
-    for each in counts.others:
-        if each.particular and figure.holds(each.parameters):
-            return _explained(each, figure)
-    return None
-
-
 def _counted_otherwise(figure: Figure, counts: Counts) -> Weighed | None:
     if chance(figure, counts) > MOST_CHANCE:
         return None
@@ -98,7 +95,7 @@ def _counted_otherwise(figure: Figure, counts: Counts) -> Weighed | None:
 def _cut_off(figure: Figure, own: Convention) -> Weighed | None:
     """The count's own digits, cut off instead of rounded."""
     step = figure.high - figure.low + 1
-    if step == 1 or not figure.value <= own.parameters < figure.value + step:
+    if step == 1 or not figure.value <= own.parameters < min(figure.value + step, (1 + NOMINAL) * figure.value):
         return None
     return Weighed(
         verdict="explained",
@@ -120,7 +117,9 @@ def _round(figure: Figure, own: Convention) -> Weighed | None:
 
 
 def _significant(figure: Figure) -> Figure:
-    """The figure with the zeros at its end read as not meant; two digits are kept."""
+    """The figure with the zeros at its end read as not meant; two digits are kept, and zeros behind a point."""
+    if "." in figure.text:
+        return figure
     digits = str(figure.value).rstrip("0")
     step = 10 ** (len(str(figure.value)) - max(2, len(digits)))
     if step <= figure.high - figure.low + 1:

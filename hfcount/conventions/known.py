@@ -319,7 +319,7 @@ KNOWN: tuple[Known, ...] = (
         difference=_prediction_module,
         why="one more layer with experts, 2d·d to join two streams, three norms",
         note="deepseek-ai/DeepSeek-V3 README_WEIGHTS.md: unique parameters, shared embedding and head left out",
-        kinds=("embedding",),
+        kinds=("prediction module",),
     ),
     Known(
         name="with the multi-token-prediction module, as stored",

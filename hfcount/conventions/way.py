@@ -6,7 +6,7 @@ import dataclasses
 from typing import Literal
 
 Basis = Literal["arithmetic", "documented", "inference", "rule"]
-Kind = Literal["total", "non-embedding", "active", "embedding", "vision", "text"]
+Kind = Literal["total", "non-embedding", "active", "embedding", "vision", "text", "prediction module"]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
