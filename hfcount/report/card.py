@@ -16,13 +16,12 @@ def card_section(result: Count, command: str) -> str:
     """The section that a model card has between the markers, without them; `command` is how to write it again.
 
     Only what the config decides stands above "How it was counted": neither the model's name, which in a checkout is
-    the folder's, nor a version, nor a convention that is bound to a name.
+    the folder's, nor a version, nor a convention that is bound to a name. The word "parameters" stands beside the
+    model's own totals alone, so that whoever reads claims out of a card (`hfcount audit` does) finds these.
     """
-    parts = ["## Parameters", _lead(result), _components(result), _form(result)]
-    parts += ["### Totals", _conventions(result)]
-    lora = _lora(result)
-    if lora:
-        parts += ["### LoRA", lora]
+    parts = ["## Parameters", _lead(result), _components(result), _form(result), _totals(result)]
+    for heading, body in (("### Counted in other ways", _other_ways(result)), ("### LoRA", _lora(result))):
+        parts += [heading, body] if body else []
     parts += [PROVENANCE, _provenance(result, command)]
     return "\n\n".join(part.rstrip("\n") for part in parts if part) + "\n"
 
@@ -55,8 +54,8 @@ def without_lora(result: Count) -> list[str]:
 
 def _lead(result: Count) -> str:
     total, active = result.sizes.total, result.sizes.active
-    of_them = f", of which {exact(active)} ({short(active)}) are active for one token" if active != total else ""
-    return f"`{result.model_class}` has {exact(total)} parameters ({short(total)}){of_them}."
+    of_them = f", of which {exact(active)} are active for one token" if active != total else ""
+    return f"This model has {exact(total)} parameters ({short(total)}){of_them}, counted on `{result.model_class}`."
 
 
 def _components(result: Count) -> str:
@@ -65,7 +64,7 @@ def _components(result: Count) -> str:
         for each in result.components
     ]
     rows.append(["**total**", f"**{exact(result.sizes.total)}**", "100.00%", ""])
-    return markdown_table(["Component", "Parameters", "Share", "Closed form"], rows, right=(1, 2))
+    return markdown_table(["Component", "Count", "Share", "Closed form"], rows, right=(1, 2))
 
 
 def _form(result: Count) -> str:
@@ -77,26 +76,30 @@ def _form(result: Count) -> str:
     return f"In closed form {_code(result.form.text)} = {exact(result.form.value)}{where}."
 
 
-def _conventions(result: Count) -> str:
-    """The totals, and what else the model as built is counted as, where the components do not say it already."""
+def _totals(result: Count) -> str:
     sizes = result.sizes
-    head = " and LM head" if sizes.lm_head else ""
-    idle = sizes.total - sizes.active
-    rows: list[tuple[str, int, str]] = [
-        ("total", sizes.total, "each distinct parameter once"),
-        ("embedding", sizes.embedding, "token and position embeddings"),
-        ("LM head", sizes.lm_head, "its own matrix, not tied"),
-        ("non-embedding", sizes.non_embedding, f"without embeddings{head}"),
-        ("active", sizes.active, f"without {exact(idle)} of experts not chosen" if idle else "all of them: dense"),
+    rows = [
+        ("Total parameters", sizes.total),
+        ("Non-embedding parameters", sizes.non_embedding),
+        ("Token and position embeddings", sizes.embedding),
+        ("LM head, not tied", sizes.lm_head),
+        ("Active for one token", sizes.active),
+        ("Buffers in a checkpoint, beside them", sizes.stored_buffers),
     ]
-    said = {parameters for _, parameters, _ in rows} | {each.parameters for each in result.components}
-    rows += [
-        (each.name, each.parameters, each.derivation)
+    return markdown_table(["Totals", "Count"], [[name, exact(size)] for name, size in rows if size], right=(1,))
+
+
+def _other_ways(result: Count) -> str:
+    """What else the model as built is counted as, where the tables above do not say it already; "" for nothing."""
+    sizes = result.sizes
+    said = {each.parameters for each in result.components}
+    said |= {sizes.total, sizes.non_embedding, sizes.embedding, sizes.active}
+    rows = [
+        [each.name, exact(each.parameters), each.derivation]
         for each in result.conventions
         if each.basis == "arithmetic" and each.parameters not in said
     ]
-    shown = [[name, exact(parameters), how] for name, parameters, how in rows if parameters]
-    return markdown_table(["Counted", "Parameters", "How"], shown, right=(1,))
+    return markdown_table(["Counted", "Count", "How"], rows, right=(1,)) if rows else ""
 
 
 def _lora(result: Count) -> str:
@@ -112,7 +115,7 @@ def _lora(result: Count) -> str:
         for each in result.lora
         if each.trainable is not None
     ]
-    headings = ["r", "Targets", "Trainable parameters", "All parameters", "Trainable share", "Closed form"]
+    headings = ["r", "Targets", "Trainable", "Of all", "Share", "Closed form"]
     return markdown_table(headings, rows, right=(0, 2, 3, 4)) if rows else ""
 
 

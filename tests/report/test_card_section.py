@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from hfcount.api import Count, count
+from hfcount.conventions.figures import parse_figure
 from hfcount.errors import BadInput
 from hfcount.report.card import card_section, without_lora
 from hfcount.report.readme import (
@@ -38,46 +39,68 @@ def gpt2() -> Count:
     return count("gpt2", lora_r=(8, 16), fast=True)
 
 
-def cells(section: str, heading: str) -> list[list[str]]:
-    """The rows of the first table under a heading, as a CommonMark parser with tables reads them."""
-    tokens = MarkdownIt("commonmark").enable("table").parse(section)
-    rows: list[list[str]] = []
-    under, kind = False, ""
-    for token in tokens:
-        if token.type == "inline" and kind == "heading_open":
-            under = token.content == heading
-        elif token.type == "tr_open" and under:
-            rows.append([])
-        elif token.type == "inline" and kind in ("th_open", "td_open") and under:
-            rows[-1].append(token.content)
+def tables(section: str) -> list[list[list[str]]]:
+    """The tables of a section, rows of cells each, as a CommonMark parser with tables reads them."""
+    found: list[list[list[str]]] = []
+    kind = ""
+    for token in MarkdownIt("commonmark").enable("table").parse(section):
+        if token.type == "table_open":
+            found.append([])
+        elif token.type == "tr_open":
+            found[-1].append([])
+        elif token.type == "inline" and kind in ("th_open", "td_open"):
+            found[-1][-1].append(token.content)
         kind = token.type
-    return rows
+    return found
 
 
 def test_the_tables_have_the_published_figures(gpt2: Count) -> None:
-    """GPT-2's published counts: 124,439,808 of nanoGPT's README with its positions, and PEFT's printed line for r = 8."""
+    """GPT-2's counts as transformers and nanoGPT print them, and PEFT's printed line for r = 8."""
     section = card_section(gpt2, "hfcount card gpt2")
-    parts = {row[0]: row[1] for row in cells(section, "Parameters")[1:]}
+    components, totals, ways, lora = tables(section)
+    parts = {row[0]: row[1] for row in components[1:]}
     assert parts["**total**"] == "**124,439,808**"
     assert sum(int(value.replace(",", "")) for name, value in parts.items() if "total" not in name) == 124_439_808
-    totals = {row[0]: row[1] for row in cells(section, "Totals")[1:]}
-    assert totals["non-embedding"] == "85,056,000"
-    assert totals["LM head counted again"] == "163,037,184"
-    assert totals["without position embeddings"] == "123,653,376"  # what nanoGPT prints as 123.65M
-    lora = {row[0]: row[2:5] for row in cells(section, "LoRA")[1:]}
-    assert lora["8"] == ["294,912", "124,734,720", "0.2364%"]
-    assert lora["16"] == ["589,824", "125,029,632", "0.4717%"]
+    assert dict(totals) == {
+        "Totals": "Count",
+        "Total parameters": "124,439,808",
+        "Non-embedding parameters": "85,056,000",
+        "Token and position embeddings": "39,383,808",
+        "Active for one token": "124,439,808",
+    }
+    others = {row[0]: row[1] for row in ways}
+    assert others["LM head counted again"] == "163,037,184"
+    assert others["without position embeddings"] == "123,653,376"  # what nanoGPT prints as 123.65M
+    assert [row[:5] for row in lora[1:]] == [
+        ["8", "`c_attn`", "294,912", "124,734,720", "0.2364%"],
+        ["16", "`c_attn`", "589,824", "125,029,632", "0.4717%"],
+    ]
     assert "`V·d + T·d + L·(12d² + 13d) + 2d` = 124,439,808" in section
+
+
+@pytest.mark.parametrize("model", ["gpt2", "mixtral-8x7b", "llama-7b", "mini-gpt", "qwen3-30b-a3b", "t5-base"])
+@pytest.mark.parametrize("name", [None, "somebody/total-mlp-attention-8", "trained/count-share-gpt2-of-all"])
+def test_who_reads_claims_out_of_the_section_finds_the_counts_alone(model: str, name: str | None) -> None:
+    """Whatever the model is called: a name that is like a row's label must not make a component its total."""
+    from hfcount.auditing.claimed.text import claims_in_text
+
+    result = count(model, lora_r=8, lora_targets="all-linear", fast=True)
+    claims = claims_in_text(card_section(result, "hfcount card ."), name or result.model)
+    sizes = {"total": result.sizes.total, "non-embedding": result.sizes.non_embedding, "active": result.sizes.active}
+    assert {claim.kind for claim in claims} >= {"total", "non-embedding"}
+    for claim in claims:
+        assert parse_figure(claim.claim).holds(sizes[claim.kind]), claim
 
 
 def test_a_mixture_says_what_is_active() -> None:
     """Mixtral's 12.9B active of 46.7B (arXiv:2401.04088)."""
     section = card_section(count("mixtral-8x7b", fast=True), "hfcount card mixtral-8x7b")
-    assert "46,702,792,704 parameters (46.70B), of which 12,879,925,248 (12.88B) are active for one token" in section
+    assert "46,702,792,704 parameters (46.70B), of which 12,879,925,248 are active for one token" in section
+    assert dict(tables(section)[1])["LM head, not tied"] == "131,072,000"
 
 
 def test_nothing_above_the_provenance_depends_on_name_or_versions(gpt2: Count) -> None:
-    renamed = dataclasses.replace(gpt2, model="repo", versions={name: "99.0" for name in gpt2.versions})
+    renamed = dataclasses.replace(gpt2, model="repo", versions=dict.fromkeys(gpt2.versions, "99.0"))
     old, new = card_section(gpt2, "hfcount card gpt2"), card_section(renamed, "hfcount card .")
     assert old != new
     assert same_figures(old, new)
@@ -101,8 +124,8 @@ def test_a_form_that_misses_the_count_is_left_out(gpt2: Count) -> None:
 # What READMEs are made of: markers in places where they are none, all line ends, code that is closed or not.
 LINES = st.sampled_from(
     [
-        "", "text", "# Title", "---", "- item", "> quoted", "   ", "\tindented", "<div>", "</div>", "<!-- note -->", "<!--",
-        "```", "```python", "~~~", "`` ` ``", "| a | b |", "| --- | --- |", f"see {BEGIN}", f"`{END}`",
+        "", "text", "# Title", "---", "- item", "> quoted", "   ", "\tindented", "<div>", "</div>", "<!-- note -->",
+        "<!--", "```", "```python", "~~~", "`` ` ``", "| a | b |", "| --- | --- |", f"see {BEGIN}", f"`{END}`",
         "hfcount: x", "\ufeff", "naïve · ü", "<pre>", "</details>", "\x0b", "\u2028", "===", "1. one", "  - two",
     ]
 )  # fmt: skip
@@ -117,17 +140,31 @@ READMES = st.builds(
 MARKER_LINES = st.sampled_from([BEGIN, END, "<!--hfcount:begin-->", "  <!-- hfcount:end -->", f"{BEGIN}{END}"])
 
 
+def outcome(readme: str) -> str | BadInput:
+    """`readme` with the section, or why it is refused."""
+    try:
+        return spliced(readme, SECTION, "README.md")
+    except BadInput as error:
+        return error
+
+
+def ends_in_code(body: str) -> bool:
+    """Whether what is put behind `body` would be code."""
+    tokens = MarkdownIt("commonmark").parse(f"{body}\n\nbehind")
+    return any(token.type == "fence" and token.content.endswith("behind") for token in tokens)
+
+
 @given(readme=READMES)
 @example(readme="a\r")
 @example(readme="```\nnever closed")
 @example(readme="> ```\n> closed by the end of the quotation\n")
 def test_a_new_section_leaves_the_rest_byte_for_byte(readme: str) -> None:
-    try:
-        once = spliced(readme, SECTION, "README.md")
-    except BadInput as error:  # a code block that is open to the end, by the parser's own account
-        assert "code block is open" in str(error)
-        tokens = MarkdownIt("commonmark").parse(f"{readme.lstrip(chr(0xFEFF))}\n\nafter")
-        assert any(token.type == "fence" and token.content.endswith("after") for token in tokens)
+    once = outcome(readme)
+    if isinstance(once, BadInput):  # a code block is open to the end, by the parser's own account
+        assert re.search("code block is open", str(once))
+        assert any(
+            ends_in_code(readme[start:]) for start in (0, *(match.end() for match in re.finditer("---", readme)))
+        )
         return
     assert once.startswith(readme)
     assert spliced(once, SECTION, "README.md") == once
@@ -149,13 +186,11 @@ def test_a_section_is_replaced_and_the_rest_is_left_byte_for_byte(
     begin, close = marks
     head, tail = f"{before}{end}{end}{begin}", f"{close}{end}{end}{after}"
     readme = f"{head}{end}{old}{end}{tail}"
-    try:
-        new = spliced(readme, SECTION, "README.md")
-        again = spliced(new, SECTION, "README.md")
-    except BadInput as error:
-        assert re.search("markers do not make one|code block is open|in a list", str(error))
+    new = outcome(readme)
+    if isinstance(new, BadInput):
+        assert re.search("markers do not make one|code block is open|in a list", str(new))
         return
-    assert again == new
+    assert spliced(new, SECTION, "README.md") == new
     if not new.startswith(readme):  # else the markers were in code, and the section is new at the end
         assert new.startswith(head)
         assert new.endswith(tail)
