@@ -1,4 +1,4 @@
-"""A printed line that comes without its configuration: the base is held, and a usual LoRA that gives both is looked for.
+"""A printed line without its configuration: the base is held, and a usual LoRA that gives both figures is looked for.
 
 Such a line proves little: it is `explained` only where exactly one of the usual configurations gives both figures to
 the unit, and `unverifiable` where several do, or none.
@@ -38,7 +38,7 @@ TARGETS: tuple[str | tuple[str, ...], ...] = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Usual:
-    """A usual LoRA: the last names of what gets an adapter, its parameters for each rank, and those of copied heads."""
+    """A usual LoRA: the last names of what gets an adapter, its parameters for each rank, those of copied heads."""
 
     targets: tuple[str, ...]
     per_rank: int
@@ -46,7 +46,7 @@ class Usual:
 
 
 def judge_bare(claim: Claim, described: Described, line: Line, loaded: LoadedConfig) -> Finding:
-    """The finding for a `line` without a configuration, about the model of `loaded`; BadInput if it cannot be built."""
+    """The finding for a `line` without a configuration about the model of `loaded`; BadInput if it cannot be built."""
     found: dict[str, Any] = {
         "model": described.model,
         "claim": claim.claim,
@@ -67,7 +67,7 @@ def judge_bare(claim: Claim, described: Described, line: Line, loaded: LoadedCon
         why = f"{line.percent} % is not 100·trainable/all"
         return Finding(**found, verdict="mismatch", explanation=why)
     fitting = _fitting(loaded, line.trainable)
-    held = f"all less trainable is the model's {base:,}{bases[line.base]}"
+    held = f"all less trainable is {line.base:,}, the model's count{bases[line.base]}"
     if len(fitting) == 1:
         return Finding(
             **found,
@@ -75,8 +75,8 @@ def judge_bare(claim: Claim, described: Described, line: Line, loaded: LoadedCon
             expected=line.trainable,
             delta=0,
             convention=f"LoRA {fitting[0]}{bases[line.base]}",
-            explanation=f"{held}; the line does not say what was attached: of the usual LoRAs {fitting[0]} alone gives "
-            f"{line.trainable:,}",
+            explanation=f"{held}; the line does not say what was attached: of the usual LoRAs {fitting[0]} alone "
+            f"gives {line.trainable:,}",
         )
     which = f"as well {' as '.join(fitting)}" if fitting else "no usual LoRA"
     why = f"{held}; the line does not say what was attached: {which} gives {line.trainable:,}"

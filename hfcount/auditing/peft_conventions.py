@@ -55,6 +55,10 @@ class Way:
     why: str
 
 
+RENAMED = "modules renamed since"
+"""Of targets that are called otherwise today; see `peft_methods.adapt`."""
+
+
 def ways(case: Case) -> Iterator[Way]:
     """What the line says by each convention that applies, the cheap ones first."""
     for convention in CONVENTIONS:
@@ -107,8 +111,8 @@ def _early_biases(case: Case) -> Iterator[Way]:
             name="biases of the early LoRA Linear",
             trainable=case.adapted.trainable,
             all=case.adapted.all + biases,
-            why=f"all and {biases:,}: the LoRA layer of PEFT's first versions (early 2023) was made with a frozen bias "
-            "for each adapted Linear that had none",
+            why=f"all and {biases:,}: the LoRA layer of PEFT's first versions (early 2023) brought a frozen bias for "
+            "each adapted Linear that had none",
         )
 
 
@@ -186,8 +190,8 @@ def _left_in_the_model(case: Case) -> Iterator[Way]:
                 name="earlier adapters left in the model",
                 trainable=case.adapted.trainable,
                 all=case.adapted.all + more,
-                why=f"all and {more:,}: the {names} of another line about this model, still attached and frozen, since "
-                "get_peft_model changes the model in place",
+                why=f"all and {more:,}: the {names} of another line about this model, still attached and frozen, "
+                "since get_peft_model changes the model in place",
             )
 
 

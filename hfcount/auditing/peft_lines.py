@@ -4,24 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+from hfcount.auditing.bare_lines import judge_bare
 from hfcount.auditing.finding import Finding, Verdict
-from hfcount.auditing.peft_conventions import Case, Way, ways
-from hfcount.auditing.peft_methods import Adapted, Unattached, adapt, base_skeleton, load_base
+from hfcount.auditing.peft_conventions import RENAMED, Case, Way, ways
+from hfcount.auditing.peft_methods import (
+    Adapted,
+    BaseConfig,
+    Unattached,
+    adapt,
+    base_skeleton,
+    load_base,
+    named_base,
+)
+from hfcount.auditing.stored_adapters import shapes_stored, sizes_stored
 from hfcount.configs import LoadedConfig
-from hfcount.errors import BadInput, SourceError
+from hfcount.errors import BadInput
 from hfcount.lora.count import totals
 from hfcount.sources.described import Described
 from hfcount.sources.source import Claim
 
 KIND = "trainable (PEFT printed)"
-
-BaseConfig = Callable[[str], Mapping[str, Any] | None]
-"""From the name of a base model (`base_model_name_or_path`) to its config.json; None, or a SourceError, where there
-is none to be had."""
 
 _NUMBER = r"(\d{1,3}(?:,\d{3})+|\d+)"
 _PRINTED = re.compile(
@@ -80,32 +86,23 @@ def judge_peft(claim: Claim, described: Described, *, base_config: BaseConfig | 
     line = printed_line(claim)
     if line is None:
         return _finding(claim, described, "unverifiable", "a line with both figures, trainable and all, was expected")
-    peft = claim.details.get("peft") or described.adapter_config
-    config = _config(described, peft, base_config)
-    if config is None:
-        return _finding(claim, described, "unverifiable", "no config.json of the base to hold it against")
+    peft = claim.details.get("peft")
     settings = peft.get("model_kwargs") if isinstance(peft, Mapping) else None
+    base = (described.model, described.config)
+    if not isinstance(peft, Mapping) and described.adapter_config is not None:
+        peft = described.adapter_config
+        base = named_base(peft, base_config) or base
+    if base[1] is None:
+        return _finding(claim, described, "unverifiable", "no config.json of the base to hold it against")
     try:
-        loaded = load_base(described.model, config, settings if isinstance(settings, Mapping) else None)
+        loaded = load_base(base[0], base[1], settings if isinstance(settings, Mapping) else None)
         if not isinstance(peft, Mapping):
-            from hfcount.auditing.bare_lines import judge_bare
-
             return judge_bare(claim, described, line, loaded)
+        if peft is described.adapter_config:
+            loaded = load_base(base[0], base[1], sizes_stored(loaded, peft, shapes_stored(described)))
         return _judge(claim, described, line, loaded, peft)
     except BadInput as error:
         return _finding(claim, described, "unverifiable", f"the base cannot be built: {error}")
-
-
-def _config(described: Described, peft: object, base_config: BaseConfig | None) -> Mapping[str, Any] | None:
-    """The base's config.json: of an adapter's repository that of the model it names, else the model's own."""
-    name = peft.get("base_model_name_or_path") if isinstance(peft, Mapping) else None
-    if described.adapter_config is not None and isinstance(name, str) and base_config is not None:
-        try:
-            found = base_config(name)
-        except SourceError:
-            found = None
-        return found or described.config
-    return described.config
 
 
 def _judge(claim: Claim, described: Described, line: Line, loaded: LoadedConfig, peft: Mapping[str, Any]) -> Finding:
@@ -142,9 +139,6 @@ def _of_way(claim: Claim, described: Described, line: Line, adapted: Adapted, wa
     also = f"; {_new_names(adapted)}" if adapted.renamed else ""
     why = f"{counted}; the line differs by {_delta(line, adapted)}. {way.why}{also}"
     return _finding(claim, described, "explained", why, adapted.trainable, way.name)
-
-
-RENAMED = "modules renamed since"
 
 
 def _new_names(adapted: Adapted) -> str:

@@ -1,8 +1,8 @@
 """Any method of PEFT on a model that is built empty, from a published configuration: what trains, and what is there.
 
 PEFT itself reads the configuration and attaches, under torch's meta device, so that nothing is allocated. What a
-configuration says about values (where adapters begin, which tokenizer made a prompt) does not change a count and is left
-out; so is all that would make PEFT open a file, ask the Hub or import a module.
+configuration says about values (where adapters begin, which tokenizer made a prompt) does not change a count and is
+left out; so is all that would make PEFT open a file, ask the Hub or import a module.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from __future__ import annotations
 import dataclasses
 import logging
 import warnings
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, cast
 
 from hfcount.classes import architectures, model_class_named
 from hfcount.configs import LoadedConfig, load_config, one_line
-from hfcount.errors import BadInput
+from hfcount.errors import SourceError
 from hfcount.inventory import tied_head_size
 from hfcount.limits import guarded_build
 from hfcount.lora.count import totals
@@ -25,6 +25,7 @@ from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
     from torch import nn
+    from transformers import PreTrainedModel
 
 # PEFT's task types and the classes that transformers has for them (peft/utils/peft_types.py, `TaskType`).
 _AUTO_CLASSES = {
@@ -49,6 +50,11 @@ _LEFT_OUT = frozenset(
 )  # fmt: skip
 _LOADS = frozenset({"adapters", "shadow_model", "arrow_config"})
 """Fields that make PEFT load other models or adapters."""
+
+
+BaseConfig = Callable[[str], Mapping[str, Any] | None]
+"""From the name of a base model (`base_model_name_or_path`) to its config.json; None, or a SourceError, where there
+is none to be had."""
 
 
 class Unattached(Exception):
@@ -91,6 +97,18 @@ def load_base(model: str, config: Mapping[str, Any], settings: Mapping[str, Any]
     if "num_labels" in settings:  # the names of the labels would give their number too
         raw = {key: value for key, value in raw.items() if key not in ("id2label", "label2id")}
     return load_config(Source(model=model, kind="card", location="", config=raw))
+
+
+def named_base(peft: Mapping[str, Any], base_config: BaseConfig | None) -> tuple[str, Mapping[str, Any]] | None:
+    """The base that an adapter_config.json names, and its config.json; None where it is not to be had."""
+    name = peft.get("base_model_name_or_path")
+    if base_config is None or not isinstance(name, str) or not name:
+        return None
+    try:
+        config = base_config(name)
+    except SourceError:
+        return None
+    return None if config is None else (name, config)
 
 
 def base_skeleton(loaded: LoadedConfig, peft: Mapping[str, Any]) -> Skeleton:
@@ -210,7 +228,7 @@ def _renamings(model: nn.Module) -> dict[str, str]:
     except ImportError:  # transformers 4 renamed nothing
         return {}
     found: dict[str, str] = {}
-    for each in get_model_conversion_mapping(model, add_legacy=False):
+    for each in get_model_conversion_mapping(cast("PreTrainedModel", model), add_legacy=False):
         if isinstance(each, WeightRenaming):
             for old, new in zip(each.source_patterns, each.target_patterns, strict=False):
                 found.setdefault(_last_name(old), _last_name(new))
