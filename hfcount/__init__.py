@@ -26,6 +26,7 @@ from hfcount.errors import (
 
 if TYPE_CHECKING:
     from hfcount.api import Count, compare, count, explain, formula
+    from hfcount.auditing.audits import audit
     from hfcount.costing import memory
     from hfcount.solving import solve
 
@@ -43,6 +44,7 @@ __all__ = [
     "UnknownModelType",
     "UnsoundForm",
     "__version__",
+    "audit",
     "compare",
     "count",
     "explain",
@@ -58,6 +60,10 @@ def __getattr__(name: str) -> Any:
         from hfcount import api
 
         return getattr(api, name)
+    if name == "audit":
+        from hfcount.auditing.audits import audit
+
+        return audit
     if name == "solve":
         from hfcount.solving import solve
 

@@ -95,12 +95,12 @@ def _counted_otherwise(figure: Figure, counts: Counts) -> Weighed | None:
 def _cut_off(figure: Figure, own: Convention) -> Weighed | None:
     """The count's own digits, cut off instead of rounded."""
     step = figure.high - figure.low + 1
-    if step == 1 or not figure.value <= own.parameters < min(figure.value + step, (1 + NOMINAL) * figure.value):
+    if step == 1 or not 0 <= own.parameters - figure.value < min(step, int(NOMINAL * figure.value)):
         return None
     return Weighed(
         verdict="explained",
         convention="digits cut off",
-        explanation=f"{own.name}, {own.parameters:,}: its digits are cut off instead of rounded",
+        explanation=f"{own.name}, {own.parameters:,}, not rounded",
     )
 
 

@@ -16,7 +16,7 @@ except ImportError:
     from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from hfcount._version import __version__
-from hfcount.cli import card, compare, count, env, explain, formula, memory, solve
+from hfcount.cli import audit, card, compare, count, env, explain, formula, memory, solve
 from hfcount.cli.options import card_names_starting
 from hfcount.errors import HfcountError
 
@@ -70,6 +70,7 @@ app.command("solve")(solve.command)
 app.command("explain")(explain.command)
 app.command("compare")(compare.command)
 app.command("memory")(memory.command)
+app.command("audit")(audit.command)
 app.command("card", cls=card.OptionalPaths)(card.command)
 app.command("env")(env.command)
 

@@ -78,9 +78,10 @@ def _form(result: Count) -> str:
 
 def _totals(result: Count) -> str:
     sizes = result.sizes
+    reads_tokens = any(each.component == "token_embedding" for each in result.components)
     rows = [
         ("Total parameters", sizes.total),
-        ("Non-embedding parameters", sizes.non_embedding),
+        ("Non-embedding parameters", sizes.non_embedding if reads_tokens else 0),  # a term of language models
         ("Token and position embeddings", sizes.embedding),
         ("LM head, not tied", sizes.lm_head),
         ("Active for one token", sizes.active),
@@ -120,17 +121,17 @@ def _lora(result: Count) -> str:
 
 
 def _provenance(result: Count, command: str) -> str:
-    packages = ", ".join(f"{name} {version}" for name, version in result.versions.items() if name != "hfcount")
+    releases = {name: version.partition("+")[0] for name, version in result.versions.items()}  # whatever torch's build
+    packages = ", ".join(f"{name} {release}" for name, release in releases.items() if name != "hfcount")
     how = (
         f"the class itself, built empty from config.json with {packages}"
         if result.built
         else "config.json and a closed form that is verified against the class; no model was built"
     )
-    own = result.versions.get("hfcount", "")
     ticks = "``" if "`" in command else "`"
     lines = [
         f"Each distinct parameter once, from {how}. No weight was read.",
-        f"hfcount {own}: {ticks}{command}{ticks}",
+        f"hfcount {releases.get('hfcount', '')}: {ticks}{command}{ticks}",
     ]
     variant = [note for note in result.notes if note.startswith("a variant: ")]
     return "\n\n".join([*lines, *(f"- {note}" for note in variant)])

@@ -1,0 +1,168 @@
+"""An audit on the terminal, as JSON, CSV and Markdown, and as a chart."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.text import Text
+
+from hfcount.auditing.audits import Audit
+from hfcount.auditing.finding import FIELDS, VERDICTS, Finding
+from hfcount.report.csv import to_csv
+from hfcount.report.document import SCHEMA
+from hfcount.report.markdown import markdown_table
+from hfcount.report.terminal import BAD, DIM, GOOD, plain_table
+from hfcount.report.units import difference, exact
+
+MARKS = {"ok": "✓", "explained": "≈", "mismatch": "✗", "unverifiable": "?", "error": "!"}
+STYLES = {"ok": GOOD, "explained": GOOD, "mismatch": BAD, "unverifiable": DIM, "error": BAD}
+MOST_ROWS = 200
+LONGEST_CLAIM = 34
+
+
+def audit_report(audit: Audit) -> RenderableType:
+    """The findings of one model in full; of several those that are not plainly right, then the distribution."""
+    shown = list(itertools.islice(_worth_showing(audit), MOST_ROWS + 1))
+    parts: list[RenderableType] = []
+    if shown:
+        parts.append(_listed(shown[:MOST_ROWS], by_model=audit.summary.models != 1))
+    if len(shown) > MOST_ROWS:
+        parts.append(Text("… and more; --format csv or --output FILE.jsonl has all of them", style=DIM))
+    parts.append(_line(audit))
+    if audit.summary.conventions and audit.summary.models > 1:
+        parts.append(_section("Explained by", _conventions(audit)))
+    if len(audit.summary.largest) > 1 and audit.summary.models > 1:
+        parts.append(_section("Largest discrepancies", _largest(audit)))
+    parts += [Text(f"  note: {note}", style=DIM) for note in audit.notes]
+    return Group(*parts)
+
+
+def _worth_showing(audit: Audit) -> Iterable[Finding]:
+    if audit.summary.models == 1:
+        return audit.findings
+    return (finding for finding in audit.findings if finding.verdict in ("mismatch", "error", "explained"))
+
+
+def _listed(findings: Sequence[Finding], *, by_model: bool) -> RenderableType:
+    """Two lines a finding: the figures in columns, then why, in the full width."""
+    rows = [_cells(each) for each in findings]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    parts: list[RenderableType] = []
+    model = None
+    for each, (claim, kind, counted, delta) in zip(findings, rows, strict=True):
+        if by_model and each.model != model:
+            model = each.model
+            parts.append(Text(f"\n{model}", style="bold"))
+        figures = f" {claim:<{widths[0]}}  {kind:<{widths[1]}}  {counted:>{widths[2]}}  {delta:>{widths[3]}}"
+        parts.append(Text(MARKS[each.verdict], STYLES[each.verdict]).append(figures, style="default"))
+        parts.append(Padding(Text(_why(each), style=DIM), (0, 0, 0, 4)))
+    return Group(*parts)
+
+
+def _cells(finding: Finding) -> tuple[str, str, str, str]:
+    counted = "" if finding.expected is None else f"counted {exact(finding.expected)}"
+    return (
+        shortened(finding.claim, LONGEST_CLAIM),
+        finding.kind,
+        counted,
+        difference(finding.delta) if finding.delta else "",
+    )
+
+
+def _why(finding: Finding) -> str:
+    """The convention, the derivation and, in brackets, who claims it."""
+    named = finding.convention if finding.verdict == "explained" else None
+    said = ": ".join(each for each in (named, finding.explanation) if each)
+    return f"{said} [{finding.source}]" if finding.source else said
+
+
+def shortened(text: str, length: int) -> str:
+    """`text`, or its beginning and an ellipsis."""
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _line(audit: Audit) -> Text:
+    """ "180 models: 328 ok · 89 explained · ..." """
+    verdicts = audit.summary.verdicts
+    models = audit.summary.models
+    line = Text(f"\n{models:,} model{'' if models == 1 else 's'}: ", style="bold")
+    said = [(verdict, verdicts[verdict]) for verdict in VERDICTS if verdicts[verdict]]
+    for index, (verdict, number) in enumerate(said):
+        line.append(" · " if index else "")
+        line.append(f"{MARKS[verdict]} {number:,} {verdict}", style=STYLES[verdict])
+    return line
+
+
+def _section(title: str, body: RenderableType) -> RenderableType:
+    return Group(Text(f"\n{title}", style="bold"), body)
+
+
+def _conventions(audit: Audit) -> RenderableType:
+    table = plain_table(("Convention", "left"), ("Figures", "right"))
+    for name, number in audit.summary.conventions.items():
+        table.add_row(name, exact(number))
+    return table
+
+
+def _largest(audit: Audit) -> RenderableType:
+    table = plain_table(
+        ("Model", "left"), ("Claim", "left"), ("Of what", "left"), ("Counted", "right"), ("Off", "right")
+    )
+    for row in audit.summary.largest:
+        table.add_row(
+            row["model"], shortened(row["claim"], LONGEST_CLAIM), row["kind"], exact(row["expected"]), _off(row)
+        )
+    return table
+
+
+def _off(row: Mapping[str, Any]) -> str:
+    return f"{row['delta'] / row['expected']:+.1%}"
+
+
+def audit_document(audit: Audit) -> dict[str, Any]:
+    """The JSON of `hfcount audit`."""
+    return {
+        "schema": SCHEMA,
+        "summary": audit.summary.to_dict(),
+        "findings": [finding.to_dict() for finding in audit.findings],
+        "notes": list(audit.notes),
+    }
+
+
+def audit_csv(audit: Audit) -> str:
+    """A row a finding."""
+    return to_csv([finding.to_dict() for finding in audit.findings], FIELDS)
+
+
+def audit_markdown(audit: Audit) -> str:
+    """The distribution, and a row for each finding that is not plainly right (of one model: for each)."""
+    verdicts = audit.summary.verdicts
+    parts = [
+        "# Audit\n",
+        markdown_table(
+            ["models", *VERDICTS],
+            [[exact(audit.summary.models), *(exact(verdicts[verdict]) for verdict in VERDICTS)]],
+            right=range(len(VERDICTS) + 1),
+        ),
+    ]
+    rows = [
+        [
+            f"{MARKS[each.verdict]} {each.verdict}",
+            f"`{each.model}`",
+            each.claim,
+            each.kind,
+            "" if each.expected is None else exact(each.expected),
+            "" if not each.delta else f"{each.delta:+,}",
+            _why(each),
+        ]
+        for each in itertools.islice(_worth_showing(audit), MOST_ROWS)
+    ]
+    if rows:
+        headings = ["verdict", "model", "claim", "of what", "counted", "difference", "why"]
+        parts.append(markdown_table(headings, rows, right=(4, 5)))
+    parts += [f"- {note}" for note in audit.notes]
+    return "\n".join(parts).rstrip() + "\n"
