@@ -1,0 +1,99 @@
+"""Findings in a SQLite database: a table `findings`, a model's rows in one transaction."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hfcount.auditing.stores.rows import COLUMNS, NUMBERS
+from hfcount.auditing.stores.store import Store, cannot_write, hold
+from hfcount.errors import BadInput
+
+_TYPES = ", ".join(f"{name} {'INTEGER' if name in NUMBERS else 'TEXT'}" for name in COLUMNS)
+_CREATE = f"CREATE TABLE IF NOT EXISTS findings ({_TYPES}, PRIMARY KEY (target, nth)) WITHOUT ROWID"
+_INSERT = f"INSERT INTO findings ({', '.join(COLUMNS)}) VALUES ({', '.join('?' * len(COLUMNS))})"
+_SELECT = f"SELECT {', '.join(COLUMNS)} FROM findings ORDER BY target, nth"
+
+
+class SqliteStore(Store):
+    """A database. What is there already is gone on from; others may read it while it grows (write-ahead log)."""
+
+    def __init__(self, path: Path, run: str = "") -> None:
+        super().__init__(path, run)
+        try:
+            # Closing a descriptor of the file would drop SQLite's own locks: it stays open until the connection ends.
+            self._lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise cannot_write(path, error) from error
+        hold(self._lock, path)
+        self._open = True
+        try:
+            self._connection = _connect(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self.done.update(target for (target,) in self._connection.execute("SELECT DISTINCT target FROM findings"))
+        runs = [run for (run,) in self._connection.execute("SELECT DISTINCT run FROM findings")]
+        self._compare(next((each for each in runs if each != run), None))
+
+    def _write(self, rows: list[dict[str, Any]]) -> None:
+        try:
+            with self._connection:  # one transaction, taken back where anything goes wrong
+                self._connection.executemany(_INSERT, [tuple(row.values()) for row in rows])
+        except sqlite3.Error as error:
+            raise cannot_write(self.path, error) from error
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        return _rows(self._connection)
+
+    def close(self) -> None:
+        if not self._open:
+            return
+        self._open = False
+        try:
+            self._connection.execute("PRAGMA journal_mode=DELETE")  # one file is left, and no log beside it
+        except sqlite3.Error:
+            pass  # somebody reads it: the log stays, and belongs to it
+        finally:
+            self._connection.close()
+            os.close(self._lock)
+
+
+def read_sqlite(path: Path) -> Iterator[dict[str, Any]]:
+    """The rows of the database; BadInput where it is none of ours."""
+    connection = _connect(path, create=False)
+    try:
+        yield from _rows(connection)
+    finally:
+        connection.close()
+
+
+def _rows(connection: sqlite3.Connection) -> Iterator[dict[str, Any]]:
+    for values in connection.execute(_SELECT):
+        yield dict(zip(COLUMNS, values, strict=True))
+
+
+def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
+    """A connection to a database whose table is ours, or was just made; BadInput where it is another."""
+    connection = sqlite3.connect(path, timeout=30)
+    try:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if create and not tables:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute(_CREATE)
+        found = tuple(row[1] for row in connection.execute("PRAGMA table_info(findings)"))
+        if found != COLUMNS:
+            raise BadInput(f"{path}: a database without a table of findings; name another --output")
+        if create:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")  # safe from a killed process; the log is not synced
+    except sqlite3.Error as error:
+        connection.close()
+        raise BadInput(f"{path}: not a database that can be used ({error}); name another --output") from error
+    except BadInput:
+        connection.close()
+        raise
+    return connection
