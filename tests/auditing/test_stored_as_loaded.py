@@ -25,7 +25,7 @@ def _without_some(tensors: Tensors) -> Tensors:
 def _with_strangers(tensors: Tensors) -> Tensors:
     first = next(iter(tensors.values()))
     names = ("stranger.weight", "model.layers.7.self_attn.q_proj.weight", "transformer.h.0.attn.bias", "a(b)*[c")
-    return tensors | {name: first for name in names}
+    return tensors | dict.fromkeys(names, first)
 
 
 def _without_prefix(tensors: Tensors) -> Tensors:
@@ -77,7 +77,8 @@ def test_a_file_as_saved_differs_in_nothing_but_pieces_and_buffers(saved: Saved)
     saved.store(saved.tensors)
     joined = saved.joined()
     assert {row.status for row in joined.differences} <= {"stored in pieces", "buffer stored"}
-    assert joined.explained and joined.exact
+    assert joined.explained
+    assert joined.exact
     buffers = sum(buffer.numel() for name, buffer in saved.skeleton.model.named_buffers() if name in saved.tensors)
     assert [(term.name, term.elements) for term in joined.terms] == ([("buffers stored", buffers)] if buffers else [])
     assert joined.parameters == sum(tensor.numel() for tensor in saved.tensors.values())
@@ -109,7 +110,8 @@ def test_a_split_is_the_same_elements(tmp_path) -> None:
     saved = save("mixtral", tmp_path)
     saved.store({name: torch.zeros(tensor.shape) for name, tensor in saved.skeleton.model.state_dict().items()})
     joined = saved.joined()
-    assert not joined.differences and not any(saved.loading().values())
+    assert not joined.differences
+    assert not any(saved.loading().values())
 
 
 def test_by_names_alone_where_they_are_the_same(tmp_path) -> None:

@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Literal
 
+from hfcount.sources.headers.json_text import shortened
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -141,5 +143,6 @@ def terms_of(differences: Iterable[Difference]) -> tuple[Term, ...]:
 
 
 def _note(count: int, first: Difference) -> str:
-    where = first.name if count == 1 else f"{count:,} names, the first {first.name}"
+    name = shortened(first.name)
+    where = name if count == 1 else f"{count:,} names, the first {name}"
     return f"{where}: {first.note}" if first.note else where
