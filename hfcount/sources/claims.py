@@ -86,8 +86,8 @@ def hfcount_block(front: Mapping[str, Any], where: str = "README.md") -> Mapping
 
 
 def _check_values(block: Mapping[str, Any], where: str) -> None:
-    """Raise BadInput for more than MAX_VALUES values, each counted as often as it is reached, and for endless integers,
-    which Python reads in hexadecimal but does not print."""
+    """Raise BadInput for more than MAX_VALUES values, each counted as often as it is reached, and for integers that
+    Python reads in hexadecimal and then cannot print."""
     left: list[object] = [block]
     found = 0
     while left:

@@ -238,7 +238,7 @@ class _Reading:
             from hfcount.sources.headers.reading import read_checkpoint_files
             from hfcount.sources.headers.unpacking import unpack
 
-            header = read_checkpoint_files(repository.listing, open_file)
+            header = read_checkpoint_files({name: size or 0 for name, size in repository.listing.items()}, open_file)
             return None if header is None else unpack(header, config)
 
         return self.attempt("the checkpoint", "header", read)

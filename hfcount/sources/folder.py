@@ -8,7 +8,7 @@ from hfcount.errors import BadInput
 from hfcount.sources.config_json import read_config_file
 from hfcount.sources.source import Source
 
-CHECKPOINT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth")
+CHECKPOINT_SUFFIXES = (".safetensors", ".gguf", ".bin", ".pt", ".pth", ".ckpt")
 
 
 def is_model_folder(model: str) -> bool:

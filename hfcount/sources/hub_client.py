@@ -227,9 +227,7 @@ def _promised(status: int, headers: Mapping[str, str], question: _Question) -> t
 
 
 def _too_large(subject: Subject, limit: int) -> BadInput:
-    return BadInput(
-        f"{subject.repo_id}: its {subject.file} has more than the {limit:,} bytes that hfcount reads of one"
-    )
+    return BadInput(f"{subject.repo_id}: {subject.file} has more than the {limit:,} bytes that hfcount reads of one")
 
 
 def _number(text: str | None) -> int | None:
