@@ -32,6 +32,7 @@ _START = re.compile(
     re.IGNORECASE,
 )
 _RANGE = re.compile(r"^\s?(?:-|–|—|to|~|/|,|\+|or|and|&|或)\s?[~≈]?\d", re.IGNORECASE)
+_EACH_NAMED = re.compile(r"\)\s?,\s?$")  # "1.97M (one model), 1.90M (another)"
 _STOP = re.compile(r"[;。；]|\.\s|\s[-–—]\s")
 # What may stand behind a figure in a value; "7B costs more than 1.5B" is no value.
 _TAIL = re.compile(
@@ -41,8 +42,11 @@ _TAIL = re.compile(
 )
 
 
-def kind_of_key(key: str) -> str | None:
-    """The kind of count that a key names, "" for one that is not audited; None for a key about something else."""
+def kind_of_key(key: str, value: str = "") -> str | None:
+    """The kind of count that a key names, "" for one that is not audited; None for a key about something else.
+
+    "size" is the kind of a key that may mean bytes as well. Of a trainable count `value` may tell that it is LoRA's.
+    """
     cleaned = re.sub(r"[_{}#\\]", " ", key).strip().lower()
     if _SIZE_KEY.match(cleaned):
         return "size"
@@ -50,7 +54,7 @@ def kind_of_key(key: str) -> str | None:
     words = re.findall(r"[^\W\d_]+", rest)
     if found != 1 or any(word not in _BESIDE for word in words):
         return None
-    return kind_of(cleaned)
+    return kind_of(cleaned, context=f"{cleaned} {value[:MAX_VALUE]}")
 
 
 def unit_of_key(key: str) -> str:
@@ -77,7 +81,7 @@ def mentions_in_value(value: str, kind: str, unit: str = "", offset: int = 0) ->
     for index, figure in enumerate(figures):
         until = figures[index + 1].start() if index + 1 < len(figures) else len(text)
         tail = text[figure.end() : until]
-        if _RANGE.match(text[figure.end() :]):
+        if _RANGE.match(text[figure.end() :]) or _EACH_NAMED.search(text[: figure.start()]):
             return []
         mention = _mention(figure, tail, text, kind, unit, first=index == 0, offset=offset)
         if mention is None and index == 0:

@@ -1,7 +1,8 @@
 """A model card as what claims are read from: paragraphs and tables of plain text, each with its line numbers.
 
 No Markdown parser: a card that is half HTML or never closed still gives its lines. Work and memory grow with the text,
-which is cut at MAX_CARD; every pattern is bounded, so that no line makes it slow. Tables in HTML are passed over.
+which is cut at MAX_CARD signs and MAX_LINES; every pattern is bounded, so that no line makes it slow. Tables in HTML
+are passed over.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import re
 from collections.abc import Iterator
 
 MAX_CARD = 2_000_000
+MAX_LINES = 50_000
 MAX_LINE = 10_000
 MAX_PARAGRAPH_LINES = 200
 
@@ -66,7 +68,7 @@ def plain(text: str) -> str:
 
 def body(readme: str) -> list[Line]:
     """The lines behind the front matter, numbered in the whole card and cut at MAX_LINE."""
-    lines = readme[:MAX_CARD].split("\n")
+    lines = readme[:MAX_CARD].split("\n")[:MAX_LINES]
     first = next((index for index, line in enumerate(lines) if line.strip()), 0)
     start = 0
     if lines[first].strip() == "---":
@@ -80,7 +82,9 @@ def blocks(lines: list[Line]) -> Iterator[Paragraph | Table]:
     section, index = "", 0
     while index < len(shown):
         heading = _HEADING.match(shown[index][1])
-        if heading:
+        if not shown[index][1].strip():
+            index += 1
+        elif heading:
             section = plain(heading[1]).lower()
             index += 1
         elif index + 1 < len(shown) and "|" in shown[index][1] and _is_delimiter(shown[index + 1][1]):
@@ -92,8 +96,7 @@ def blocks(lines: list[Line]) -> Iterator[Paragraph | Table]:
             last = min(len(shown), index + MAX_PARAGRAPH_LINES)
             while end < last and not _BREAK.search(shown[end - 1][1]) and _continues(shown[end][1]):
                 end += 1
-            if shown[index][1].strip():
-                yield _paragraph(shown[index:end], section)
+            yield _paragraph(shown[index:end], section)
             index = end
 
 

@@ -102,7 +102,7 @@ class ModelName:
 
     def whose(self, phrase: str) -> Whose | None:
         """Whose name `phrase` is; None where it names no model."""
-        whole = significant(pieces(_LANGUAGE_MODEL.sub(" ", phrase)))
+        whole = significant(pieces(_LANGUAGE_MODEL.sub(" ", phrase.rsplit("/", 1)[-1])))
         naming = [piece for piece in whole if piece not in _HARMLESS and piece not in _SIZES]
         if not naming or all(piece in self.owner for piece in naming):
             return "own" if whole and whole == self.significant else None

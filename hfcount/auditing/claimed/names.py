@@ -36,7 +36,7 @@ _READINGS: dict[str, Reading] = {"a": "active", "e": "effective"}
 # vision transformers, behind which CLIP's names have the number of image-text pairs ("metaclip-b32-400m").
 _DATA = (
     r"tokens?|toks?|steps?|samples?|pairs?|words?|images?|data|dataset|corpus|babylm|laion|datacomp|ctx|context|vocab"
-    r"|ckpt|checkpoint|hours?|rows?|examples?|docs?|games?|draft|teacher|for|to|from"
+    r"|ckpt|checkpoint|hours?|rows?|examples?|docs?|games?"
 )
 _DATA_BEFORE = re.compile(rf"(?:^|[-_. ])(?:{_DATA}|step[-_]?\d+k?|[bhlgs]\d{{2}}|patch\d+)[-_. ]$", re.IGNORECASE)
 _DATA_AFTER = re.compile(

@@ -57,14 +57,16 @@ _ACTIVE_TOO = re.compile(
     rf"(?P<figure>{FIGURE})\s(?:of (?:which|them|those)\s)?(?:are |is |being )?(?:activated|active)(?![\w-])",
     re.IGNORECASE,
 )
-# "this model", "the 32-bit version", "it has". Not the base model, and not the model's family.
+# "this model", "our final version", "it has". Not the base model, not "the answer model", and not the model's family.
+_THING = r"(?:model|checkpoint|version|release|network|architecture|variant|repo|repository|transformer|llm|vlm|slm)"
 _GENERIC = re.compile(
-    r"\b(?:this|our|the)\s"
+    r"\b(?:(?:this|our)\s"
     r"(?:(?!base|teacher|original|parent|source|reference|reward|draft|judge|larger|smaller|previous|other|student"
-    r"|foundation|underlying|bigger|largest|smallest|second|best|entire)[\w.+-]{1,40}\s){0,5}?"
-    r"(?:model|checkpoint|version|release|network|architecture|variant|repo|repository|transformer|llm|vlm|slm)\b"
-    r"(?!\s(?:family|series|suite|collection|zoo|cards?|sizes?|weights)|[’']s (?:teacher|base))"
-    r"|\b(?:it|this)\s(?:is|has|contains|comprises|consists|features|uses|comes|totals?)\b",
+    r"|foundation|underlying|bigger|largest|smallest|second|best|entire|alternative|baseline)[\w.+-]{1,40}\s){0,5}?"
+    r"|the\s(?:(?:language|final|full|resulting|released|pre-?trained|main|current|whole|complete|trained|dense|moe"
+    r"|multimodal|transformer|quantized|large|small)\s){0,3})"
+    rf"{_THING}\b(?!\s(?:family|series|suite|collection|zoo|cards?|sizes?|weights)|[’']s (?:teacher|base))"
+    r"|\b(?:it|this)\s(?:is|has|contains|comprises|consists|features|uses|comes|totals?)\b|\bit[’']s\b",
     re.IGNORECASE,
 )
 # Between the subject and the figure these words turn the sentence to another model, to several, or to no fact.
@@ -83,12 +85,19 @@ _OPENING_WORD = re.compile(
     r"|causal|mixture-of-experts|moe|multilingual|bilingual|layers?|heads?|hidden|model|\d[\w,.]{0,20}-\w{1,20}|\d{1,6}|[&~≈–-])?",
     re.IGNORECASE,
 )
+_DERIVED = re.compile(
+    r"\b(?:fine-?tun\w+|quanti[sz]\w+|distil\w+|trained|initiali[sz]ed|merged?|based|derived|built|adapte[dr]|lora"
+    r"|upcycled|converted|pruned)\b[\w\s-]{0,30}\b(?:of|from|on|for|upon|with)\s(?:the\s|an?\s)?$",
+    re.IGNORECASE,
+)
 # Where the noun phrase behind a figure ends: "7B parameters causal decoder-only model | built by ...".
 _AFTER_STOP = re.compile(
     r"[,.;:()|。，；：]|\b(?:by|trained|built|with|and|that|which|from|for|using|developed|designed|released|on|to|in|was"
-    r"|is|are|but|optimi[sz]ed|pre-?trained|capable|fine-?tuned|instruction-tuned|at|as|where|while)\b",
+    r"|across|during|is|are|but|optimi[sz]ed|pre-?trained|capable|fine-?tuned|instruction-tuned|at|as|where|while)\b",
     re.IGNORECASE,
 )
+# "A 10M-parameter model will babble" is about models in general.
+_GENERAL = re.compile(r"^.{0,80}\b(?:will|can|would|could|might|may|should|needs|requires|takes)\b", re.IGNORECASE)
 _SEVERAL = _any_of("models llms vlms slms variants versions sizes checkpoints series family suite counterparts? ones")
 _PLURAL_SUBJECT = re.compile(r"^\s?models?\s(?:are|have|with)\b", re.IGNORECASE)
 _ACTIVATES = re.compile(r"\bactivat(?:es|ing)\b[^,.]{0,30}$", re.IGNORECASE)
@@ -137,7 +146,7 @@ def _mention(sentence: str, match: re.Match[str], name: ModelName, fragment: boo
     if any(phrase.whose == "other" for phrase in name.phrases(behind, titles=True)):
         return None
     kind = _kind(before, match["words"] or "", after, behind)
-    between = _between(before, name, fragment)
+    between = _between(before, after, name, fragment)
     if not kind or (between is None and not (fragment and kind.startswith("trainable"))):
         return None
     if _SEVERAL.search(behind) and not _PLURAL_SUBJECT.match(between or ""):
@@ -151,14 +160,18 @@ def _is_listed(before: str) -> bool:
     return joined is not None and any(figure.end() >= joined.start() for figure in FIGURES.finditer(before))
 
 
-def _between(before: str, name: ModelName, fragment: bool) -> str | None:
+def _between(before: str, after: str, name: ModelName, fragment: bool) -> str | None:
     """What stands between the subject and the figure; None where the subject is not this model."""
     phrases = list(name.phrases(before))
-    subjects = [phrase.end for phrase in phrases if phrase.whose == "own"]
-    subjects += [match.end() for match in _GENERIC.finditer(before)]
-    others = [phrase.end for phrase in phrases if phrase.whose == "other"]
+    # A fine-tune is often called after its base: "a fine-tuned version of gpt2" in the card of gpt2-poems.
+    own = [each for each in phrases if each.whose == "own" and not _DERIVED.search(before[: each.start][-60:])]
+    others = [phrase.end for phrase in phrases if phrase not in own]
+    subjects = [phrase.end for phrase in own]
+    for match in _GENERIC.finditer(before):  # "our CIFAR10 model" is one of several
+        subjects += [] if any(match.start() < end <= match.end() for end in others) else [match.end()]
     if not subjects:
-        return before if fragment and not others and _opens(before) else None
+        opens = fragment and not others and _opens(before) and not _GENERAL.search(after)
+        return before if opens else None
     subject = max(subjects)
     between = before[subject:]
     if any(other > subject for other in others) or len(between) > MAX_DISTANCE:

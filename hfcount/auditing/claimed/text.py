@@ -32,6 +32,7 @@ _DESCRIBES = re.compile(
     r"|size|overview|summary|about|parameters?|specs?|specifications?)$",
     re.IGNORECASE,
 )
+_ORIGIN = re.compile(r"^(?:base|original|parent|source|teacher|reference|fine-?tuned|quanti[sz]ed)\b", re.IGNORECASE)
 _PIECES = re.compile(r"\s[|·•]\s")
 
 
@@ -92,14 +93,14 @@ def _in_piece(piece: str, offset: int, paragraph: Paragraph, name: ModelName) ->
         at = offset + pair.start("value")
         kind = kind_of_key(key)
         if kind is not None:
-            yield from mentions_in_value(value, kind, unit_of_key(key), at)
+            yield from mentions_in_value(value, kind_of_key(key, value) or "", unit_of_key(key), at)
             return
         named = {phrase.whose for phrase in name.phrases(key)}
         if named == {"own"} or (not named and _DESCRIBES.match(key)):
             for start, sentence in itertools.islice(sentences(value), 1):
                 yield from _moved(mentions_in_sentence(sentence, name, fragment=True), at + start)
             return
-        if "other" in named:
+        if "other" in named or _ORIGIN.match(key):
             return
     if _ELSEWHERE.search(paragraph.section):
         return

@@ -40,7 +40,7 @@ INEXACT = re.compile(
 ENUMERATED = re.compile(rf"{_UNIT}?(?:(?:,|/|–|-|&|\band\b|\bor\b|\bto\b|\bthrough\b)\s*){{1,2}}$", re.IGNORECASE)
 OR_OTHER = re.compile(r"^\W{0,3}(?:or|and) (?:smaller|less|fewer|more|larger|bigger|above|below|up)\b", re.IGNORECASE)
 _MEANT_ELSE = re.compile(
-    r"^\W{0,3}(?!(?:per|for|with|on|in|of|and)\b)(?:\w{1,20}[- ]){0,2}"
+    r"^[\s(-]{0,2}(?!(?:per|for|with|on|in|of|and)\b)(?:\w{1,20}[- ]){0,2}"
     r"(?:tokens?|words?|images?|image-text|pairs?|samples?|examples?|documents?|steps?|hours?|gb|mb|gib|mib|tb|bits?"
     r"|layers?|heads?|context|vocab\w*|downloads?|flops|rows?|sentences?|frames?|epochs?|bytes?)(?![a-z])",
     re.IGNORECASE,
