@@ -22,6 +22,7 @@ from hfcount.auditing.peft_methods import (
 )
 from hfcount.auditing.stored_adapters import shapes_stored, sizes_stored
 from hfcount.configs import LoadedConfig
+from hfcount.conventions.figures import MOST
 from hfcount.errors import BadInput
 from hfcount.lora.count import totals
 from hfcount.sources.described import Described
@@ -34,6 +35,8 @@ _PRINTED = re.compile(
     rf"trainable params:\s*{_NUMBER}\s*\|\|\s*all params:\s*{_NUMBER}(?:\s*\|\|\s*trainable%:\s*(\d+(?:\.\d+)?))?",
     re.IGNORECASE,
 )
+
+_PERCENT = re.compile(r"\d{1,3}(?:\.\d{1,30})?(?:e-\d{1,2})?")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,6 +56,8 @@ class Line:
         """Whether the percent is 100·trainable/all, rounded to the places that are printed."""
         if self.percent is None:
             return True
+        if not _PERCENT.fullmatch(self.percent):
+            return False
         printed = Decimal(self.percent)
         places = -int(printed.as_tuple().exponent)
         half = Decimal(1).scaleb(-min(places, 12)) / 2  # a float is printed to more places than it is exact to
@@ -68,7 +73,7 @@ def printed_line(claim: Claim) -> Line | None:
         trainable = trainable if trainable is not None else _integer(found[1])
         everything = everything if everything is not None else _integer(found[2])
         percent = percent if percent is not None else found[3]
-    if not isinstance(trainable, int) or not isinstance(everything, int) or everything <= 0:
+    if not isinstance(trainable, int) or not isinstance(everything, int) or not 0 < everything <= MOST:
         return None
     return Line(trainable, everything, None if percent is None else str(percent))
 

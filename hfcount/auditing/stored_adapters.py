@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hfcount.auditing.finding import Finding, Verdict
 from hfcount.auditing.peft_conventions import RENAMED
 from hfcount.auditing.peft_methods import Adapted, BaseConfig, Unattached, adapt, load_base, named_base
-from hfcount.configs import LoadedConfig
+from hfcount.configs import LoadedConfig, one_line
 from hfcount.errors import BadInput
 from hfcount.limits import guarded_build
 from hfcount.sources.described import Described
@@ -50,9 +50,10 @@ def judge_adapter(described: Described, *, base_config: BaseConfig | None = None
     try:
         settings = sizes_stored(load_base(*base), config, stored)
         adapted = adapt(load_base(*base, settings), config)
+        ours = written(adapted.model)
     except (BadInput, Unattached) as reason:
         return _judge_alone(described, stored, config, str(reason))
-    return _judge_against(described, stored, written(adapted.model), adapted)
+    return _judge_against(described, stored, ours, adapted)
 
 
 def shapes_stored(described: Described) -> Shapes:
@@ -70,20 +71,26 @@ def sizes_stored(loaded: LoadedConfig, config: Mapping[str, Any], stored: Shapes
         return {}
     try:
         wrapped = adapt(loaded, config).model
+        return _sizes_shown(wrapped, written(wrapped), stored)
     except Unattached:
         return {}
-    return _sizes_shown(wrapped, written(wrapped), stored)
 
 
 def written(wrapped: nn.Module) -> Shapes:
-    """The names and shapes that `save_pretrained` would write of PEFT's wrapper, the base's embeddings left out."""
+    """The names and shapes that `save_pretrained` would write of PEFT's wrapper, the base's embeddings left out.
+
+    Raises Unattached where PEFT cannot tell them without values.
+    """
     from peft import get_peft_model_state_dict
 
     config = cast(Any, wrapped).peft_config["default"]
     prompts = hasattr(wrapped, "prompt_encoder")
     if prompts:
         config.inference_mode = True  # else PEFT computes the prompts and copies them from the device, which has none
-    state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    try:
+        state = get_peft_model_state_dict(wrapped, save_embedding_layers=False)
+    except Exception as error:  # each method makes its own
+        raise Unattached(f"PEFT does not say what it would write: {one_line(error)}") from error
     shapes = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if prompts and getattr(config, "prefix_projection", False):  # what the projection gives, a key and value a layer
         shapes["prompt_embeddings"] = (config.num_virtual_tokens, 2 * config.num_layers * config.token_dim)
