@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shlex
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -191,3 +193,16 @@ def test_broken_markers_are_refused_before_anything_is_built(
     assert (code, out) == (2, "")
     assert complaint in err
     assert (repo / "README.md").read_text() == body
+
+
+def test_what_is_refused_loads_no_torch(repo: Path) -> None:
+    code = (
+        "import sys\n"
+        "from hfcount.cli.app import run\n"
+        "assert run(['card', '--help']) == 0\n"
+        "assert run(['card', 'gpt2', '--write']) == 2\n"
+        "assert run(['card', '.', '--write', '--fast', '--no-lora']) == 0\n"
+        "assert not {'torch', 'transformers', 'pandas'} & set(sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repo, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-500:]
