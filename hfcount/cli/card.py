@@ -57,7 +57,10 @@ def command(
     lora_r: Annotated[
         list[str] | None,
         typer.Option(
-            "--lora-r", metavar="R[,R...]", help="Ranks of the LoRA table [default: 8,16].", show_default=False
+            "--lora-r",
+            metavar="R[,R...]",
+            help="Ranks of the LoRA table, 8 and 16 unless given; repeatable.",
+            show_default=False,
         ),
     ] = None,
     lora_targets: Annotated[
