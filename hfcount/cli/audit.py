@@ -136,7 +136,17 @@ def command(
     if result.outcome.stopped:
         print("hfcount: interrupted; go on with --resume" if stored else "hfcount: interrupted", file=sys.stderr)
         return INTERRUPTED
-    return 1 if any(result.summary.verdicts[verdict] for verdict in FAILING[fail_on]) else 0
+    if any(result.summary.verdicts[verdict] for verdict in FAILING[fail_on]):
+        return 1
+    return _nothing_read(result)
+
+
+def _nothing_read(result: Audit) -> int:
+    """The exit code where all that was asked for could not even be read: 2 for what cannot be meant, else 3."""
+    if any(number for verdict, number in result.summary.verdicts.items() if verdict != "error"):
+        return 0
+    kinds = {kind for kind, _ in result.summary.kinds}
+    return 0 if not kinds else 2 if kinds <= {"config", "row", "card", "header"} else 3
 
 
 def _check(rate: float | None, limit: int | None, timeout: float | None) -> None:

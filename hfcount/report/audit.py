@@ -57,18 +57,18 @@ def _listed(findings: Sequence[Finding], *, by_model: bool) -> RenderableType:
         if by_model and each.model != model:
             model = each.model
             parts.append(Text(f"\n{model}", style="bold"))
-        figures = f" {claim:<{widths[0]}}  {kind:<{widths[1]}}  {counted:>{widths[2]}}  {delta:>{widths[3]}}"
+        of = "counted" if counted else ""
+        figures = f" {claim:<{widths[0]}}  {kind:<{widths[1]}}  {of:<7} {counted:>{widths[2]}}  {delta:>{widths[3]}}"
         parts.append(Text(MARKS[each.verdict], STYLES[each.verdict]).append(figures, style="default"))
         parts.append(Padding(Text(_why(each), style=DIM), (0, 0, 0, 4)))
     return Group(*parts)
 
 
 def _cells(finding: Finding) -> tuple[str, str, str, str]:
-    counted = "" if finding.expected is None else f"counted {exact(finding.expected)}"
     return (
         shortened(finding.claim, LONGEST_CLAIM),
         finding.kind,
-        counted,
+        "" if finding.expected is None else exact(finding.expected),
         difference(finding.delta) if finding.delta else "",
     )
 
