@@ -43,7 +43,7 @@ class JsonText:
         """Whether `sign` is next, which is then read."""
         self.skip_space()
         found = self.data.startswith(sign, self.position)
-        self.position += found
+        self.position += found * len(sign)
         return found
 
     def expect(self, sign: bytes) -> None:

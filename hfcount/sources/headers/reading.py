@@ -159,7 +159,8 @@ def _missing(files: Sequence[str]) -> tuple[str, ...]:
         return ()
     numbers = range(1, int(shard["count"]) + 1)
     wanted = (f"{shard['stem']}-{number:05d}-of-{shard['count']}{shard['suffix']}" for number in numbers)
-    return tuple(name for name in wanted if name not in files)
+    there = set(files)
+    return tuple(name for name in wanted if name not in there)
 
 
 def _left(taken: str, others: Sequence[str]) -> tuple[str, ...]:

@@ -152,7 +152,7 @@ class _Table:
         elements = 1
         for size in shape:
             elements *= size
-            if elements > _MOST:
+            if elements > _MOST or size > _MOST:
                 raise self._error(name, "its shape multiplies to more than 64 bits hold")
         if not start <= stop <= _MOST:
             raise self._error(name, f"its data_offsets [{start}, {stop}] are not in order")

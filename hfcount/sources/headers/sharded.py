@@ -93,8 +93,12 @@ def join(headers: Sequence[Header], index: Index | None = None, missing: Iterabl
         else:
             twice.append(tensor)
     notes = [note for header in headers for note in header.notes]
+    gone = dict.fromkeys(missing)
+    if gone:
+        lost = sum(file in gone for file in weight_map.values())
+        notes.append(f"{_listed(list(gone), 'file')} not there" + (f", and {lost:,} tensors with it" if lost else ""))
     if index is not None:
-        notes += _against_index(index, tensors, tuple(missing))
+        notes += _against_index(index, tensors, set(gone))
     if twice:
         nbytes = sum(tensor.nbytes for tensor in twice)
         names = _listed([tensor.name for tensor in twice], "tensor")
@@ -109,16 +113,12 @@ def join(headers: Sequence[Header], index: Index | None = None, missing: Iterabl
     )
 
 
-def _against_index(index: Index, tensors: Mapping[str, StoredTensor], missing: tuple[str, ...]) -> list[str]:
-    """A line for each way in which the index and the files differ."""
-    gone = set(missing)
+def _against_index(index: Index, tensors: Mapping[str, StoredTensor], gone: set[str]) -> list[str]:
+    """A line for each way in which the index and the files that are there differ."""
     absent = [name for name, file in index.weight_map.items() if name not in tensors and file not in gone]
-    lost = sum(file in gone for file in index.weight_map.values())
     unlisted = [name for name in tensors if name not in index.weight_map]
     moved = [name for name, tensor in tensors.items() if index.weight_map.get(name, tensor.file) != tensor.file]
     notes = []
-    if gone:
-        notes.append(f"{index.name}: {_listed(missing, 'file')} not there, and {lost:,} tensors with it")
     if absent:
         notes.append(f"{index.name}: {_listed(absent, 'tensor')} in the index and in no file")
     if unlisted:

@@ -42,6 +42,13 @@ class PickledTensor:
     offset: int
 
     @property
+    def in_safetensors(self) -> tuple[str, tuple[int, ...]]:
+        """Element type and shape as safetensors would store them: two values of four bits in a byte are two elements."""
+        if self.dtype == "float4_e2m1fn_x2" and self.shape:
+            return "F4", (*self.shape[:-1], 2 * self.shape[-1])
+        return self.dtype, self.shape
+
+    @property
     def elements(self) -> int:
         count = 1
         for size in self.shape:

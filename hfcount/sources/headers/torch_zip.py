@@ -116,7 +116,8 @@ def _stored(found: Found, file: str) -> tuple[tuple[StoredTensor, ...], dict[str
             rest = left.get(storage.key, storage.nbytes)
             nbytes = min(nbytes, rest)
             left[storage.key] = rest - nbytes
-        tensors.append(StoredTensor(name, tensor.dtype, tensor.shape, nbytes, file))
+        dtype, shape = tensor.in_safetensors
+        tensors.append(StoredTensor(name, dtype, shape, nbytes, file))
     unseen = sum(left.values())
     if tied:
         notes.append(f"tied tensors: {len(tied):,}, stored in the bytes of another, which count once")
