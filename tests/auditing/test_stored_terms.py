@@ -195,6 +195,34 @@ def test_a_shape_that_packing_hides_is_compared_by_its_elements() -> None:
     assert not join(hidden, model).differences
 
 
+# llama.cpp's names (gguf-py/gguf/constants.py, TENSOR_NAMES) of what a layer of Mixtral has here.
+GGUF_LAYER = {
+    "attn_norm": (24,), "ffn_norm": (24,), "attn_q": (24, 24), "attn_k": (12, 24), "attn_v": (12, 24),
+    "attn_output": (24, 24), "ffn_gate_inp": (3, 24), "ffn_gate_exps": (3, 40, 24), "ffn_up_exps": (3, 40, 24),
+    "ffn_down_exps": (3, 24, 40),
+}  # fmt: skip
+
+
+def test_a_gguf_file_by_its_own_names() -> None:
+    pytest.importorskip("gguf")
+    model = _small("mixtral").skeleton.model
+    shapes = {"token_embd.weight": (99, 24), "output_norm.weight": (24,), "output.weight": (99, 24)}
+    shapes |= {f"blk.{block}.{name}.weight": shape for block in range(2) for name, shape in GGUF_LAYER.items()}
+    metadata = {"general.architecture": "llama", "llama.block_count": 2}
+
+    def joined(shapes: Shapes) -> Joined:
+        header = dataclasses.replace(header_of(shapes), format="gguf", metadata=metadata)
+        return join(unpack(header), model)
+
+    whole = joined(shapes)
+    assert {row.status for row in whole.differences} == {"stored in pieces"}
+    assert (whole.parameters, whole.terms) == (model.num_parameters(), ())
+    stranger = joined(
+        {name: shape for name, shape in shapes.items() if "blk.1.ffn_up" not in name} | {"strange": (5,)}
+    )
+    assert terms(stranger) == {"mismatched shape": -3 * 40 * 24, "unexpected": 5}
+
+
 @cache
 def _small(kind: str) -> Saved:
     import tempfile

@@ -13,16 +13,17 @@ and `Joined` asserts that they do.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from hfcount.auditing.stored.built import Built, Parameter, Shape
+from hfcount.auditing.stored.gguf_names import gguf_landings
 from hfcount.auditing.stored.joined import Difference, Joined, Status, Term, terms_of
 from hfcount.auditing.stored.known import is_padded, old_buffer, prediction_layers, predicts_further_tokens
 from hfcount.auditing.stored.loading import Landing, ignored_missing, ignored_unexpected, landings
 from hfcount.sources.headers.checkpoint import Checkpoint, Entry, Role
-from hfcount.sources.headers.packed.gguf import model_names
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,12 +60,14 @@ def join(checkpoint: Checkpoint, model: PreTrainedModel, table: pd.DataFrame | N
 def _landed(
     checkpoint: Checkpoint, weights: list[Entry], model: PreTrainedModel, built: Built
 ) -> Iterator[tuple[Landing, Entry]]:
-    """Each entry with where it lands, in the order of loading; GGUF's names are translated to the model's first."""
-    translated = model_names(checkpoint.header, built.stored) if checkpoint.header.format == "gguf" else {}
+    """Each entry with where it lands, in the order of loading."""
     by_name: dict[str, list[Entry]] = {}
     for entry in weights:
-        by_name.setdefault(translated.get(entry.name, entry.name), []).append(entry)
-    for landing in landings(model, by_name, built.stored):
+        by_name.setdefault(entry.name, []).append(entry)
+    known = gguf_landings(checkpoint.header, built.stored) if checkpoint.header.format == "gguf" else {}
+    rest = [name for name in by_name if name not in known]
+    translated = (known[name] for name in by_name if name in known)
+    for landing in itertools.chain(translated, landings(model, rest, built.stored)):
         for entry in by_name[landing.stored]:
             yield landing, entry
 
