@@ -8,7 +8,7 @@ integers is taken as it stands, and said to be uncertain.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from hfcount.sources.headers.checkpoint import Checkpoint, Role
@@ -39,7 +39,8 @@ def unpack(header: Header, config: Mapping[str, Any] | None = None) -> Checkpoin
     table = Table(header.tensors)
     kinds: Counter[str] = Counter()
     for packed in (GGUF(),) if header.format == "gguf" else _in_order(settings):
-        kinds.update(packed.unpack(table, settings, header.metadata))
+        own = settings if method(settings) in ("", *packed.methods) else {}
+        kinds.update(packed.unpack(table, own, header.metadata))
     notes = _plain(table, packed=bool(kinds), stated=bool(settings))
     if not kinds and method(settings):
         notes.append(f"the config says {method(settings)}, and no tensor is packed in a way that is known")
@@ -87,17 +88,20 @@ def _module(tensor: StoredTensor) -> str:
     return tensor.name.rpartition(".")[0]
 
 
-def _unknown(tensors: Iterable[StoredTensor]) -> str:
-    tensors = list(tensors)
+def _unknown(tensors: list[StoredTensor]) -> str:
     dtypes = ", ".join(sorted({tensor.dtype for tensor in tensors}))
     return (
-        f"{len(tensors):,} tensors of {dtypes} may be packed in a way that is not known ({tensors[0].name}): their"
+        f"{_counted(len(tensors), 'tensor')} of {dtypes} may be packed in a way that is not known ({tensors[0].name}):"
         " stored elements are counted as parameters"
     )
 
 
 def _uncertain(names: list[str]) -> str:
     return (
-        f"{len(names):,} packed weights have their sizes in values that a header does not hold ({names[0]}): the most"
-        " that is stored is counted as parameters"
+        f"the header does not tell the sizes of {_counted(len(names), 'packed weight')} ({names[0]}): their parameters"
+        " are an estimate"
     )
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -161,7 +161,7 @@ def _guesses(words: int, groups: int) -> Iterator[Scheme]:
     """Bits and groups in use that fit the words and scales."""
     for group in GROUPS:
         bits, rest = divmod(32 * words, group * groups) if groups > 1 else (0, 1)
-        if not rest and bits in (4, 8):
+        if not rest and 2 <= bits <= 8:
             yield bits, group
     if groups <= 1:
         yield from ((4, None), (8, None))

@@ -28,9 +28,9 @@ class PackedFormat(Protocol):
     def unpack(self, table: Table, settings: Settings, metadata: Mapping[str, Any]) -> list[str]:
         """Claims what is stored so and names the kinds found ("bitsandbytes nf4"); [] where nothing is.
 
-        It goes by names, dtypes and shapes, and by `settings` (the config's `quantization_config`; {} without one)
-        where these leave several readings. `metadata` is the header's. Nothing in any of them is an error: what
-        does not fit stays in the table.
+        It goes by names, dtypes and shapes, and by `settings` (the config's `quantization_config`; {} without one, or
+        where it names another method) where these leave several readings. `metadata` is the header's. Nothing in
+        any of them is an error: what does not fit stays in the table.
         """
         ...
 

@@ -22,6 +22,8 @@ from hfcount.sources.headers.packed.table import Table
 PER_ITEM = {8: 1, 4: 2, 3: 10, 2: 4, 1: 8}
 """Rows of codes to a row of items, by bits; 5 and 6 bits are packed as 8."""
 
+ITEM_BYTES = {8: 1, 4: 1, 3: 4, 2: 1, 1: 1}
+
 _PARTS = (
     *("W_q", "scale", "zero", "nbits", "group_size", "shape", "axis", "packing", "unpack_view_dtype", "view_as_float"),
     *("quant_scale", "quant_zero", "compute_dtype", "offload_meta", "encoded_state_dict", "stores_quant_config"),
@@ -54,19 +56,19 @@ class HQQ:
 def _unpacked(codes: StoredTensor, scale: StoredTensor, stated: Settings) -> tuple[int, int | None, bool]:
     """The elements, the bits (None where they cannot be told), and whether the elements are certain."""
     rows, groups = codes.shape[0], scale.elements
-    row_bytes = codes.nbytes // rows
-    bits = integer(stated, "nbits")
-    if scale.shape[-1:] == (1,) and groups >= rows:
-        found = _bits_of(groups, rows)
-        return groups * row_bytes // (4 if found == 3 else 1), bits or found, found is not None
-    size = integer(stated, "group_size")
-    if size is not None and groups > 1:
+    bits, size = integer(stated, "nbits"), integer(stated, "group_size")
+    if scale.shape[-1:] == (1,):
+        fitting = [each for each in _possible(codes.dtype) if -(-groups // PER_ITEM[each]) == rows]
+        if fitting:
+            found = bits if bits in fitting else fitting[0]
+            return groups * (codes.nbytes // rows // ITEM_BYTES[found]), found, len(fitting) == 1 or found == bits
+    elif size is not None:
         return groups * size, bits, True
-    per_item = PER_ITEM.get(bits or 4, 1)
-    items = codes.nbytes // (4 if bits == 3 else 1)
-    return items * per_item, bits, bits is not None and bits != 3
+    known = bits if bits in PER_ITEM else 3 if codes.dtype == "I32" else None
+    per_item, item_bytes = PER_ITEM[known or 4], ITEM_BYTES[known or 4]
+    return codes.nbytes // item_bytes * per_item, known, known is not None and known != 3
 
 
-def _bits_of(groups: int, rows: int) -> int | None:
-    """The bits with which so many groups are packed into so many rows."""
-    return next((bits for bits, per_item in PER_ITEM.items() if -(-groups // per_item) == rows), None)
+def _possible(dtype: str) -> tuple[int, ...]:
+    """The bits that are packed in this element type; a view as floats hides it."""
+    return {"U8": (8, 4, 2, 1), "I32": (3,)}.get(dtype, (8, 4, 3, 2, 1))

@@ -57,7 +57,8 @@ def _group_and_bits(
         return None
     product = 32 * words // groups
     group, bits = integer(settings, "group_size"), integer(settings, "bits")
-    if group and bits and group * bits == product and 32 * words % bits == 0:
+    known = bits in BITS if affine else (group, bits) in FLOATING
+    if group and bits and known and group * bits == product and 32 * words % bits == 0:
         return group, bits, True
     if affine:
         fitting = [(group, product // group) for group in GROUPS if product % group == 0 and product // group in BITS]

@@ -78,8 +78,9 @@ def _kind(codes: StoredTensor, scale: StoredTensor) -> str:
         return "int8"
     if codes.dtype not in FLOAT8:
         return ""
-    if scale.elements == 1 or len(codes.shape) != len(scale.shape):
+    if scale.elements == 1 or len(scale.shape) < 2 or len(codes.shape) != len(scale.shape):
         return "fp8"
     if scale.dtype in EXPONENTS and codes.shape[-1] == 32 * scale.shape[-1]:
         return "mxfp8"
-    return "fp8 with block scales" if min(scale.shape[-2:]) > 1 or scale.shape[-1] > 1 else "fp8"
+    by_block = scale.shape[-1] > 1 or 1 < scale.shape[-2] != codes.shape[-2]
+    return "fp8 with block scales" if by_block else "fp8"
