@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
@@ -85,7 +86,7 @@ def test_a_file_as_saved_differs_in_nothing_but_pieces_and_buffers(saved: Saved)
     assert joined.total == saved.skeleton.model.num_parameters()
 
 
-def test_pieces_are_named(tmp_path) -> None:
+def test_pieces_are_named(tmp_path: Path) -> None:
     """Mixtral has a gate, an up and a down matrix for each of 3 experts in 2 layers; fused they are 2 a layer."""
     joined = save("mixtral", tmp_path).joined()
     rows = {row.name: row for row in joined.differences}
@@ -95,7 +96,7 @@ def test_pieces_are_named(tmp_path) -> None:
     assert fused.note == "6 tensors become one tensor"
 
 
-def test_an_expert_that_lacks_is_a_mismatch(tmp_path) -> None:
+def test_an_expert_that_lacks_is_a_mismatch(tmp_path: Path) -> None:
     saved = save("mixtral", tmp_path)
     lacking = "model.layers.1.block_sparse_moe.experts.2.w2.weight"
     assert lacking in saved.tensors, sorted(saved.tensors)
@@ -105,7 +106,7 @@ def test_an_expert_that_lacks_is_a_mismatch(tmp_path) -> None:
     assert [(term.name, term.elements) for term in joined.terms] == [("mismatched shape", -24 * 40)]
 
 
-def test_a_split_is_the_same_elements(tmp_path) -> None:
+def test_a_split_is_the_same_elements(tmp_path: Path) -> None:
     """Names of today (fused experts as they are in memory) load as they stand."""
     saved = save("mixtral", tmp_path)
     saved.store({name: torch.zeros(tensor.shape) for name, tensor in saved.skeleton.model.state_dict().items()})
@@ -114,7 +115,7 @@ def test_a_split_is_the_same_elements(tmp_path) -> None:
     assert not any(saved.loading().values())
 
 
-def test_by_names_alone_where_they_are_the_same(tmp_path) -> None:
+def test_by_names_alone_where_they_are_the_same(tmp_path: Path) -> None:
     from hfcount.fast.count import fast_count
     from hfcount.sources import resolve
 
@@ -126,3 +127,15 @@ def test_by_names_alone_where_they_are_the_same(tmp_path) -> None:
     assert join_by_names(saved.checkpoint(), parts) is None
     saved.store(_some_transposed_or_cut(saved.tensors))
     assert join_by_names(saved.checkpoint(), parts) is None
+
+
+def test_without_transformers_conversions_the_prefix_is_still_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import transformers.conversion_mapping
+
+    saved = save("gpt2", tmp_path)
+    monkeypatch.delattr(transformers.conversion_mapping, "get_model_conversion_mapping")
+    for change in (dict, _without_prefix):
+        saved.store(change(saved.tensors))
+        assert not saved.joined().differences
