@@ -43,14 +43,14 @@ def read_header(file: Readable) -> Header:
     return reader(file)
 
 
-def read_checkpoint_files(sizes: Mapping[str, int], open_file: Callable[[str], Readable]) -> Header | None:
+def read_checkpoint_files(sizes: Mapping[str, int | None], open_file: Callable[[str], Readable]) -> Header | None:
     """The joined header of the checkpoint among the files of a folder or repository; None where there is none.
 
-    `sizes` are the bytes of the files by name, `open_file` opens one of them. The choice, first match wins, is what
-    `from_pretrained` takes, then the like of it: `model.safetensors` or its index; `adapter_model.safetensors`; other
-    safetensors; GGUF; `pytorch_model.bin` or its index; `adapter_model.bin`; other files of torch.save. Where several
-    of a kind are left, which are separate checkpoints (GGUF in several quantizations), the largest is taken and a
-    note names the others. Raises HeaderError, and what `open_file` raises.
+    `sizes` are the bytes of the files by name, None where they are not known; `open_file` opens one of them. The
+    choice, first match wins, is what `from_pretrained` takes, then the like of it: `model.safetensors` or its index;
+    `adapter_model.safetensors`; other safetensors; GGUF; `pytorch_model.bin` or its index; `adapter_model.bin`; other
+    files of torch.save. Where several of a kind are left, which are separate checkpoints (GGUF in several
+    quantizations), the largest is taken and a note names the others. Raises HeaderError, and what `open_file` raises.
     """
     choice = choose(sizes)
     if choice is None:
@@ -103,7 +103,7 @@ _LAST = (
 )
 
 
-def choose(sizes: Mapping[str, int]) -> Choice | None:
+def choose(sizes: Mapping[str, int | None]) -> Choice | None:
     """Which files are the checkpoint; see `read_checkpoint_files`."""
     for steps in (
         lambda: _known(sizes, _FIRST),
@@ -118,7 +118,7 @@ def choose(sizes: Mapping[str, int]) -> Choice | None:
     return None
 
 
-def _known(sizes: Mapping[str, int], names: Iterable[tuple[str, str]]) -> Choice | None:
+def _known(sizes: Mapping[str, int | None], names: Iterable[tuple[str, str]]) -> Choice | None:
     for single, index in names:
         if single in sizes:
             return Choice(files=(single,))
@@ -127,7 +127,7 @@ def _known(sizes: Mapping[str, int], names: Iterable[tuple[str, str]]) -> Choice
     return None
 
 
-def _others(sizes: Mapping[str, int], suffixes: tuple[str, ...], folders: bool = False) -> Choice | None:
+def _others(sizes: Mapping[str, int | None], suffixes: tuple[str, ...], folders: bool = False) -> Choice | None:
     """The largest checkpoint with one of these suffixes: one file, an index, or files numbered as shards."""
     indexes = sorted(name for suffix in suffixes for name in sizes if name.endswith(f"{suffix}.index.json"))
     top = [name for name in indexes if "/" not in name]
@@ -143,7 +143,7 @@ def _others(sizes: Mapping[str, int], suffixes: tuple[str, ...], folders: bool =
             )
     if not groups:
         return None
-    label = min(groups, key=lambda group: (-sum(sizes[name] for name in groups[group]), group))
+    label = min(groups, key=lambda group: (-sum(sizes[name] or 0 for name in groups[group]), group))
     files = sorted(groups[label])
     return Choice(
         files=tuple(files),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import struct
+import zipfile
 from typing import Any
 
 from hfcount.sources.headers import InMemory
@@ -49,3 +51,27 @@ def gguf_file(pairs: list[bytes], tensors: list[bytes], data: int, counts: tuple
     """A GGUF file of version 3; `counts` are what it says of its tensors and pairs, if not the truth."""
     head = b"GGUF" + struct.pack("<I2Q", 3, *(counts or (len(tensors), len(pairs)))) + b"".join(pairs + tensors)
     return head + bytes(-len(head) % 32) + bytes(data)
+
+
+def zipped(program: bytes, method: int = zipfile.ZIP_STORED, **entries: bytes) -> bytes:
+    """A zip archive as torch's, with that pickle."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", method) as archive:
+        archive.writestr("archive/data.pkl", program)
+        for name, data in entries.items():
+            archive.writestr(f"archive/{name}", data)
+    return buffer.getvalue()
+
+
+def program(*parts: bytes) -> bytes:
+    return b"\x80\x02" + b"".join(parts) + b"."
+
+
+def text(value: str) -> bytes:
+    return b"X" + struct.pack("<I", len(value)) + value.encode()
+
+
+TORCH_REBUILD = b"ctorch._utils\n_rebuild_tensor_v2\n"
+TORCH_STORAGE = b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text("0") + text("cpu") + b"K\x04tQ"
+TENSOR = TORCH_REBUILD + b"(" + TORCH_STORAGE + b"K\x00K\x04\x85K\x01\x85\x89Nt" + b"R"
+STATE = b"}" + text("w") + TENSOR + b"s"
