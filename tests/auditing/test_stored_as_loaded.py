@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -132,10 +133,9 @@ def test_by_names_alone_where_they_are_the_same(tmp_path: Path) -> None:
 def test_without_transformers_conversions_the_prefix_is_still_understood(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import transformers.conversion_mapping
-
+    conversions = importlib.import_module("transformers.conversion_mapping")
     saved = save("gpt2", tmp_path)
-    monkeypatch.delattr(transformers.conversion_mapping, "get_model_conversion_mapping")
+    monkeypatch.delattr(conversions, "get_model_conversion_mapping")
     for change in (dict, _without_prefix):
         saved.store(change(saved.tensors))
         assert not saved.joined().differences
