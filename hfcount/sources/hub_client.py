@@ -94,8 +94,8 @@ class HubClient:
     ) -> Body:
         """The body at `url`, or its bytes from `span[0]` up to `span[1]`; fewer only where the file ends.
 
-        `subject` is named in the errors. `size` is what the whole must have, where that is known. Never more than
-        `limit` bytes (or the span) are taken from the network, whatever the server sends.
+        `subject` is named in the errors. `size` is what the whole must have, where that is known. No more than
+        `limit` bytes are kept of what the server sends, and then it is hung up on.
         Raises BadInput for a body above `limit`, and SourceError.
         """
         question = _Question(url=url, subject=subject, limit=limit, span=span, size=size)
@@ -149,9 +149,8 @@ class HubClient:
         from huggingface_hub.utils import build_hf_headers, get_session
 
         own = _origin(url) == _origin(constants.ENDPOINT)
-        headers = build_hf_headers(
-            token=None if own else False, library_name="hfcount", library_version=__version__
-        )  # None: the user's own
+        token = None if own else False  # None is the user's own
+        headers = build_hf_headers(token=token, library_name="hfcount", library_version=__version__)
         headers["accept-encoding"] = "identity"  # what is compressed may be any size
         if span is not None:
             headers["range"] = f"bytes={span[0]}-{span[1] - 1}"
@@ -175,16 +174,19 @@ class HubClient:
         if status not in (200, 206) or headers.get("Content-Encoding", "identity").lower() != "identity":
             raise not_a_hub(subject)
         expected, size = _promised(status, headers, question)
-        most = expected if question.span is not None and expected is not None else question.limit + 1
-        data = self._collect(response, most, subject)
-        if question.span is None and len(data) > question.limit:
+        whole = status == 200 and question.span is not None  # of a file whose beginning alone is wanted
+        data = self._collect(response, question.limit + (not whole), subject)
+        if len(data) > question.limit:
             raise _too_large(subject, question.limit)
         if (expected is not None and len(data) < expected) or (question.size or 0) > (size or len(data)):
             raise _Again(cut_off(subject))
         return Body(data, size, url, response.links.get("next", {}).get("url", ""))
 
     def _collect(self, response: httpx2.Response, most: int, subject: Subject | None = None) -> bytes:
-        """At most so many bytes of the body; raises DeadlineError if they drip, and _Again if they break off."""
+        """At most so many bytes of the body; raises DeadlineError if they drip, and _Again if they break off.
+
+        A body that is read to its end, and not just to its last byte, leaves its connection to the next request.
+        """
         data, started = bytearray(), time.monotonic()
         try:
             for chunk in response.iter_raw():

@@ -151,6 +151,8 @@ def refusal(status: int, headers: Mapping[str, str], subject: Subject) -> Source
         return GatedError(
             f"{subject.repo_id}: the Hub has disabled access to this repository; see {page}", kind="disabled"
         )
+    if code == "RepoNotFound":
+        return _no_repository(subject)
     if status == UNAUTHORIZED and "Invalid credentials" in message:
         return GatedError(f"{subject.repo_id}: the Hub does not accept HF_TOKEN; renew it, or run `hf auth login`")
     return _by_status(status, headers, subject)
@@ -184,7 +186,6 @@ def _no_file(subject: Subject) -> SourceError:
 _BY_CODE: dict[str, Callable[[Subject], SourceError]] = {
     "GatedRepo": _gated,
     "RevisionNotFound": _no_revision,
-    "RepoNotFound": _no_repository,
     "EntryNotFound": _no_file,
 }
 

@@ -43,6 +43,7 @@ class HubServer:
         self.patience = patience
         self.page_size = 1000
         self.sent: Counter[str] = Counter()  # bytes of bodies, by the name of the file
+        self.connections = 0
         self.echoes = False  # whether refusals repeat the token, in their headers and bodies
         self.closing = threading.Event()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
@@ -99,6 +100,10 @@ class _Handler(BaseHTTPRequestHandler):
     hub: HubServer
     protocol_version = "HTTP/1.1"
     trouble: Trouble | None = None
+
+    def setup(self) -> None:
+        self.hub.connections += 1
+        super().setup()
 
     def do_HEAD(self) -> None:
         self._answer()

@@ -66,6 +66,13 @@ def test_one_request_for_each_file_that_is_there_and_one_to_learn_which(hub: Hub
     assert found.requests == len(hub.paths)
 
 
+def test_one_connection_serves_all_requests_of_a_thread(hub: HubServer, tmp_path: Path) -> None:
+    hub.add("lab/model", {**FILES, "model.safetensors": safetensors(SHAPES, 300_000)})
+    hub.add("lab/gated", FILES, gated=True)
+    found = ask(hub, tmp_path, [{"target": "lab/model"}, {"target": "lab/gated"}, {"target": "lab/model"}])
+    assert (found.requests, hub.connections) == (5 + 2 + 5, 1)
+
+
 def test_without_headers_no_checkpoint_is_opened(hub: HubServer, tmp_path: Path) -> None:
     hub.add("lab/model", FILES)
     (found,) = ask(hub, tmp_path, [{"target": "lab/model", "headers": False}]).answers
