@@ -83,7 +83,7 @@ def audit(
     >>> audit("gpt2").summary.verdicts["mismatch"]
     0
     """
-    chosen = _chosen(targets, listed, author, search, limit, timeout, offline)
+    chosen = _chosen(targets, listed, author, search, limit, timeout, offline, rate)
     many = bool(listed or author or search)
     processes = workers if workers is not None else (_cores() if many else 0)
     reach = Reach(
@@ -119,6 +119,7 @@ def _chosen(
     limit: int | None,
     timeout: float | None,
     offline: bool,
+    rate: float | None,
 ) -> Iterator[Target]:
     """All targets, in the order in which they are named here; BadInput where none is asked for."""
     names = tuple(targets)
@@ -130,14 +131,17 @@ def _chosen(
     if author or search:
         if offline:
             raise BadInput("--author and --search ask the Hub, and --offline forbids it; give ids with --from FILE")
-        found.append(_of_hub(author, search, limit, timeout))
+        found.append(_of_hub(author, search, limit, timeout, rate))
     return itertools.chain.from_iterable(found)
 
 
-def _of_hub(author: str | None, search: str | None, limit: int | None, timeout: float | None) -> Iterator[Target]:
+def _of_hub(
+    author: str | None, search: str | None, limit: int | None, timeout: float | None, rate: float | None
+) -> Iterator[Target]:
     from hfcount.sources.hub_repository import list_models
+    from hfcount.sources.requests_budget import RequestBudget
 
-    for model in list_models(author, search, limit, timeout=timeout):
+    for model in list_models(author, search, limit, timeout=timeout, budget=RequestBudget(per_second=rate)):
         yield Target(id=f"hf:{model}", name=model)
 
 
