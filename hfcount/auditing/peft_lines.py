@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -104,7 +105,8 @@ def judge_peft(claim: Claim, described: Described, *, base_config: BaseConfig | 
         if not isinstance(peft, Mapping):
             return judge_bare(claim, described, line, loaded)
         if peft is described.adapter_config:
-            loaded = load_base(base[0], base[1], sizes_stored(loaded, peft, shapes_stored(described)))
+            with contextlib.suppress(Unattached):  # the verdict below says why
+                loaded = load_base(base[0], base[1], sizes_stored(loaded, peft, shapes_stored(described)))
         return _judge(claim, described, line, loaded, peft)
     except BadInput as error:
         return _finding(claim, described, "unverifiable", f"the base cannot be built: {error}")

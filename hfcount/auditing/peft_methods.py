@@ -113,10 +113,11 @@ def named_base(peft: Mapping[str, Any], base_config: BaseConfig | None) -> tuple
 
 def base_skeleton(loaded: LoadedConfig, peft: Mapping[str, Any]) -> Skeleton:
     """The empty base of a PEFT configuration: the class that it names (`model_class`), else that of its task."""
-    return build_skeleton(loaded, class_name=peft.get("model_class") or _class_of_task(loaded, peft.get("task_type")))
+    named, task = (str(peft.get(field) or "") for field in ("model_class", "task_type"))
+    return build_skeleton(loaded, class_name=named or _class_of_task(loaded, task))
 
 
-def _class_of_task(loaded: LoadedConfig, task: object) -> str | None:
+def _class_of_task(loaded: LoadedConfig, task: str) -> str | None:
     """The class for a task type; None for the config's own, which a generating task takes where it generates."""
     import transformers
 
@@ -126,7 +127,7 @@ def _class_of_task(loaded: LoadedConfig, task: object) -> str | None:
     own = model_class_named(named[0]) if named else None
     if task in _GENERATING and own is not None and issubclass(own, transformers.GenerationMixin):
         return None
-    found = getattr(transformers, _AUTO_CLASSES[str(task)])._model_mapping.get(type(loaded.config), None)
+    found = getattr(transformers, _AUTO_CLASSES[task])._model_mapping.get(type(loaded.config), None)
     found = found[0] if isinstance(found, (list, tuple)) and found else found
     return found.__name__ if found else None
 

@@ -65,15 +65,12 @@ def sizes_stored(loaded: LoadedConfig, config: Mapping[str, Any], stored: Shapes
     """num_labels and vocab_size of the base that the adapters were trained on, where the stored shapes show others.
 
     An adapter's base is named, but the labels of a new head and a resized vocabulary are nowhere said. Raises BadInput
-    where the base cannot be built; {} where PEFT attaches nothing.
+    where the base cannot be built, Unattached where PEFT attaches nothing.
     """
     if not stored:
         return {}
-    try:
-        wrapped = adapt(loaded, config).model
-        return _sizes_shown(wrapped, written(wrapped), stored)
-    except Unattached:
-        return {}
+    wrapped = adapt(loaded, config).model
+    return _sizes_shown(wrapped, written(wrapped), stored)
 
 
 def written(wrapped: nn.Module) -> Shapes:
@@ -171,10 +168,11 @@ def _judge_alone(described: Described, stored: Shapes, config: Mapping[str, Any]
     if config.get("peft_type") != "LORA" or not pairs:
         return _finding(described, stored, "unverifiable", f"{reason}; nothing to hold the adapters against")
     try:
-        with guarded_build("adapter_config.json"):  # its patterns are anybody's, and may take for ever
+        with guarded_build("adapter_config.json", seconds=PATTERN_SECONDS):
             wrong = [fault for pair in pairs for fault in _faults(pair, config)]
-    except BadInput as slow:
-        return _finding(described, stored, "unverifiable", f"{reason}; {slow}")
+    except BadInput:
+        why = f"{reason}; the patterns of adapter_config.json take more than {PATTERN_SECONDS:g} s to hold"
+        return _finding(described, stored, "unverifiable", why)
     if wrong:
         more = f" and {len(wrong) - 2:,} more" if len(wrong) > 2 else ""
         return _finding(described, stored, "mismatch", f"{'; '.join(wrong[:2])}{more}")
@@ -216,6 +214,9 @@ def _is_target(module: str, targets: Any, parameters: Any) -> bool:
 
 
 MAX_PATTERN = 500
+PATTERN_SECONDS = 5.0
+"""For holding all stored names against the patterns of a configuration, which are anybody's and can be made to take
+for ever."""
 
 
 def _fits(pattern: str, text: str) -> bool:

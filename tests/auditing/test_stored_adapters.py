@@ -21,6 +21,7 @@ from transformers import (
     ViTForImageClassification,
 )
 
+from hfcount.auditing import stored_adapters
 from hfcount.auditing.stored_adapters import judge_adapter
 from hfcount.errors import OfflineError
 from hfcount.sources.described import Described
@@ -201,6 +202,38 @@ def test_patterns_that_are_none_are_no_crash(tmp_path: Path) -> None:
         finding = judge_adapter(repository({**(found.adapter_config or {}), **told}, shapes_of(found)))
         assert finding is not None
         assert finding.verdict == "unverifiable"
+
+
+def test_a_pattern_made_to_take_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_adapters, "PATTERN_SECONDS", 0.2)
+    found = saved(causal(), peft.LoraConfig(**CAUSAL, r=4), tmp_path)
+    told = {**(found.adapter_config or {}), "target_modules": r"(.*a*)*(.*a*)*!"}
+    finding = judge_adapter(repository(told, shapes_of(found)))
+    assert finding is not None
+    assert finding.verdict == "unverifiable"
+    assert "take more than 0.2 s" in finding.explanation
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {},
+        {"peft_type": ["LORA"]},
+        {"peft_type": "LORA", "target_modules": {"a": 1}},
+        {"peft_type": "LORA", "target_modules": ["q_proj"], "modules_to_save": 5},
+        {"peft_type": "LORA", "target_modules": ["q_proj"], "layer_replication": [[0, 10**9]]},
+        {"peft_type": "LORA", "target_modules": ["q_proj"], "model_class": ["x"]},
+        {"peft_type": "LORA", "target_modules": ["q_proj"], "task_type": ["x"]},
+        {"peft_type": "LORA", "target_modules": ["q_proj"], "r": 10**30},
+        {"peft_type": "PREFIX_TUNING", "task_type": "CAUSAL_LM", "num_virtual_tokens": 10**12},
+        {"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 5},
+    ],
+)
+def test_wild_configurations_are_no_crash(config: dict[str, Any]) -> None:
+    told = {**config, "base_model_name_or_path": "some/llama"}
+    finding = judge_adapter(repository(told, {f"{Q}.lora_A.weight": (4, 32)}), base_config=RAW.get)
+    assert finding is not None
+    assert finding.verdict in ("mismatch", "unverifiable")
 
 
 def test_what_is_no_adapter_gets_no_finding(tmp_path: Path) -> None:
