@@ -395,6 +395,9 @@ def test_what_a_card_claims(name: str) -> None:
         "This model needs as much memory as 14B parameters in 4 bit.",
         "This model has 7 parameters to set.",
         "The answer model has 2B parameters.",
+        "This model also comes in a 34B parameter version: [Wren-34B](https://x).",
+        "Our songbird10 model has 35.7 million parameters, and our owl20 models have 114 million parameters.",
+        "We show how to fine-tune a pre-trained Wren-7B (7.3B parameters) on a private text.",
         "The base model has 8B parameters.",
         "Our reward model has 13B parameters.",
         "GPT-3 (175B parameters) wrote the data.",
@@ -444,6 +447,24 @@ def test_a_sentence_about_something_else(sentence: str) -> None:
 )
 def test_the_ways_to_say_it(text: str, figure: str, kind: str) -> None:
     assert [(claim, said) for _, claim, said in found("someone/Wren-7B", text)] == [(figure, kind)]
+
+
+@pytest.mark.parametrize(
+    ("model", "sentence", "own"),
+    [
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "Qwen has 7.6B parameters.", False),
+        ("deepseek-ai/DeepSeek-R1-Distill-Qwen-7B", "DeepSeek-R1 has 671B parameters.", False),
+        ("meta-llama/Meta-Llama-3-8B", "Llama 3 has 8.03B parameters.", True),
+        ("meta-llama/Llama-2-7b-hf", "Llama 2 13B has 13B parameters.", False),
+        ("mistralai/Mistral-Large-Instruct-2407", "Mistral Small has 22B parameters.", False),
+        ("mistralai/Mistral-Nemo-Base-2407", "Mistral Nemo is a model of 12B parameters.", True),
+        ("google/gemma-2-9b-it", "Gemma 2 9B has 9.24B parameters.", True),
+        ("openai-community/gpt2", "GPT-2 Large has 774M parameters.", False),
+        ("microsoft/phi-1_5", "Phi-1.5 has 1.3 billion parameters.", True),
+    ],
+)
+def test_whose_name_it_is(model: str, sentence: str, own: bool) -> None:
+    assert bool(found(model, sentence)) == own
 
 
 def test_what_a_claim_holds() -> None:

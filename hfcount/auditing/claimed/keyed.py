@@ -10,10 +10,7 @@ MAX_VALUE = 200
 
 PAIR = re.compile(r"^(?P<key>[^:：=|]{1,70})(?:[:：]|\s=)\s*(?P<value>\S.*)$")
 # A key about parameters has no words but these: "Sampling parameters" and "Base model parameters" are other keys.
-_KEY_WORD = re.compile(
-    r"(?:param(?:e|a|è|é)t(?:er|re)s?|parámetros|parâmetros|params?|参数(?:量|规模|数量?|总量)?|パラメータ数?|파라미터)",
-    re.IGNORECASE,
-)
+_KEY_WORD = re.compile(PARAMETERS, re.IGNORECASE)
 _BESIDE = frozenset(
     """
     number num nb nombre número no n count counts of total totals overall the model models llm size in approx unique

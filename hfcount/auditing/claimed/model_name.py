@@ -1,7 +1,7 @@
 """Whose name stands in a text: the model's own, another model's, or no model's at all.
 
 A name is compared as a sequence of words and numbers: "Qwen 2.5 7B", "qwen2_5-7b" and "Qwen2.5-7B" are the same,
-"GPT-2" is the beginning of "gpt2-large", and "Llama 2 13B" is not a part of "Llama-2-7b-hf".
+"GPT-2" is the beginning of "gpt2-large", and "Llama 2 13B" is no beginning of "Llama-2-7b-hf".
 """
 
 from __future__ import annotations
@@ -29,6 +29,9 @@ _NEUTRAL = _words("""
 """)
 _DATE = re.compile(r"^\d{4}$")
 
+# A model that has one of these in its name is called after its base, and what stands before it is the base's name.
+_CALLED_AFTER = _words("distill distilled lora qlora adapter merge merged slerp ties dare draft eagle reward")
+
 # Words in capitals that name no model.
 _HARMLESS = _words("""
     language languages model models llm llms slm slms vlm vlms mllm lm ai ml nlp moe mixture of experts expert
@@ -46,7 +49,7 @@ _LANGUAGE_MODEL = re.compile(
 )
 _OPENERS = _words("""
     the this that our its it we i a an in on with for and or as of at by from to is here all both each these those
-    however while when where what which you your developed model
+    however while introducing presenting announcing meet when where what which you your developed model
 """)
 _THIS = re.compile(r"\((?:this|ours?|this model|our model)\)", re.IGNORECASE)
 _LIKE = re.compile(r"[-‑](?:like|style|based|class|only|level|inspired|language|compatible)$", re.IGNORECASE)
@@ -108,9 +111,19 @@ class ModelName:
             return "own" if whole and whole == self.significant else None
         found = tuple(piece for piece in whole if piece not in _HARMLESS)
         named = any(len(piece) > 1 and not piece[0].isdigit() for piece in found)
-        return (
-            "own" if named and (_contains(self.significant, found) or _contains(self.significant, whole)) else "other"
-        )
+        return "own" if named and (self._begins_with(found) or self._begins_with(whole)) else "other"
+
+    def _begins_with(self, part: tuple[str, ...]) -> bool:
+        """Whether the name begins with `part`, its owner's name aside: "Llama 3" of meta-llama/Meta-Llama-3-8B.
+
+        What stands further back may be another model: Qwen in DeepSeek-R1-Distill-Qwen-7B.
+        """
+        for start, piece in enumerate(self.significant):
+            if self.significant[start : start + len(part)] == part:
+                return not _CALLED_AFTER.intersection(self.significant[start + len(part) :])
+            if piece not in self.owner:
+                return False
+        return False
 
     def phrases(self, text: str, *, titles: bool = False) -> Iterator[Phrase]:
         """The names in `text`.
@@ -156,7 +169,3 @@ def _is_title(word: str) -> bool:
 
 def _ends_with(whole: tuple[str, ...], end: tuple[str, ...]) -> bool:
     return whole[len(whole) - len(end) :] == end if len(end) <= len(whole) else False
-
-
-def _contains(whole: tuple[str, ...], part: tuple[str, ...]) -> bool:
-    return any(whole[at : at + len(part)] == part for at in range(len(whole) - len(part) + 1))

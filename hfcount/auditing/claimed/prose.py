@@ -77,7 +77,7 @@ _SPOILS = _any_of(
     r"quanti[sz]ed_version base_model draft judge series family suite collection range\w* ranging sizes others?",
     r"larger smaller bigger previous predecessor successor counterpart instead not without requires? needs? gpu\w*",
     r"memory dataset trained_on trained_with models for_every same equivalent half double twice reward evaluat\w+",
-    r"generated_by generated_with annotat\w+ if would could future upcoming plan\w* version_of",
+    r"generated_by generated_with annotat\w+ if would could future upcoming plan\w* version_of also comes_in",
 )
 _OPENING_WORD = re.compile(
     r"(?:an?|the|about|around|approximately|approx|roughly|has|have|with|having|contains|total|only|just|size|of|in"
@@ -87,7 +87,8 @@ _OPENING_WORD = re.compile(
 )
 _DERIVED = re.compile(
     r"\b(?:fine-?tun\w+|quanti[sz]\w+|distil\w+|trained|initiali[sz]ed|merged?|based|derived|built|adapte[dr]|lora"
-    r"|upcycled|converted|pruned)\b[\w\s-]{0,30}\b(?:of|from|on|for|upon|with)\s(?:the\s|an?\s)?$",
+    r"|upcycled|converted|pruned)\b[\w\s-]{0,30}\b(?:of|from|on|for|upon|with)\s(?:the\s|an?\s)?$"
+    r"|\b(?:fine-?tun(?:e|es|ing)|pre-?trained|original|vanilla|underlying|base)\s(?:the\s|an?\s)?$",
     re.IGNORECASE,
 )
 # Where the noun phrase behind a figure ends: "7B parameters causal decoder-only model | built by ...".

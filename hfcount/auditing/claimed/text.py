@@ -65,9 +65,12 @@ def _printed_by_peft(lines: list[Line]) -> Iterator[Claim]:
 
 
 def _in_blocks(lines: list[Line], name: ModelName) -> Iterator[Claim]:
+    first = True
     for block in blocks(lines):
         if isinstance(block, Paragraph):
-            for mention in _in_paragraph(block, name):
+            mentions = list(_in_paragraph(block, name, may_begin=first))
+            first = False
+            for mention in mentions:
                 claim = claim_of(mention, block.line_at(mention.start))
                 if claim:
                     yield claim
@@ -75,18 +78,21 @@ def _in_blocks(lines: list[Line], name: ModelName) -> Iterator[Claim]:
             yield from claims_in_table(block, name)
 
 
-def _in_paragraph(paragraph: Paragraph, name: ModelName) -> Iterator[Mention]:
-    """Of each line first what its key and value say; what is left, as sentences."""
+def _in_paragraph(paragraph: Paragraph, name: ModelName, *, may_begin: bool) -> Iterator[Mention]:
+    """Of each piece what its key and value say; what is left, as sentences.
+
+    An item of a list, or with `may_begin` a paragraph, may begin with a figure: "A 7B parameter model".
+    """
     if "trainable params:" in paragraph.text and "||" in paragraph.text:
         return
     pieces = _PIECES.split(paragraph.text) if paragraph.item or " | " in paragraph.text else [paragraph.text]
     offset = 0
     for piece in pieces:
-        yield from _in_piece(piece, offset, paragraph, name)
+        yield from _in_piece(piece, offset, paragraph, name, may_begin or paragraph.item)
         offset += len(piece) + 3
 
 
-def _in_piece(piece: str, offset: int, paragraph: Paragraph, name: ModelName) -> Iterator[Mention]:
+def _in_piece(piece: str, offset: int, paragraph: Paragraph, name: ModelName, may_begin: bool) -> Iterator[Mention]:
     pair = PAIR.match(piece)
     if pair:
         key, value = pair["key"].strip(), pair["value"]
@@ -105,7 +111,7 @@ def _in_piece(piece: str, offset: int, paragraph: Paragraph, name: ModelName) ->
     if _ELSEWHERE.search(paragraph.section):
         return
     for start, sentence in sentences(piece):
-        fragment = paragraph.item and start == 0 and pair is None
+        fragment = may_begin and start == 0 and pair is None
         yield from _moved(mentions_in_sentence(sentence, name, fragment=fragment), offset + start)
 
 

@@ -18,7 +18,8 @@ LEAST_PLAIN = 10_000
 """The least number without a unit that is taken for a count of parameters: "7 parameters" may be billions."""
 
 PARAMETERS = (
-    r"(?:param(?:e|a|è|é)t(?:er|re)s?|parámetros|parâmetros|params?|参数(?:量|规模|数量?)?|パラメータ数?|파라미터)"
+    r"(?:param(?:e|a|è|é)t(?:er|re)s?|parámetros|parâmetros|params?"
+    r"|参数(?:量|规模|数量?|总量)?|パラメータ数?|파라미터)"
 )
 _UNIT = r"(?:[kmbt](?![a-z\d])|-?(?:thousand|million|billion|trillion|bn|mn|mil)(?![a-z]))"
 FIGURE = (
