@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,8 +83,17 @@ def audit(
     >>> audit("gpt2").summary.verdicts["mismatch"]
     0
     """
-    chosen = _chosen(targets, listed, author, search, limit, timeout, offline, rate)
-    many = bool(listed or author or search)
+    of_hub = (author or search) is not None
+    if of_hub and offline:
+        raise BadInput("--author and --search ask the Hub, and --offline forbids it; give ids with --from FILE")
+    if not (targets or listed or of_hub):
+        raise BadInput("nothing to audit; name models or folders, or give --from FILE, --author or --search")
+    many = bool(listed or of_hub)
+    chosen = itertools.chain(
+        named_targets(targets),
+        file_targets(Path(listed)) if listed else (),
+        _of_hub(author, search, limit, timeout, rate) if of_hub else (),
+    )
     processes = workers if workers is not None else (_cores() if many else 0)
     reach = Reach(
         revision=revision,
@@ -109,30 +118,6 @@ def audit(
         path=None if isinstance(store, MemoryStore) else store.path,
         _rows=rows,
     )
-
-
-def _chosen(
-    targets: Iterable[str],
-    listed: str | Path | None,
-    author: str | None,
-    search: str | None,
-    limit: int | None,
-    timeout: float | None,
-    offline: bool,
-    rate: float | None,
-) -> Iterator[Target]:
-    """All targets, in the order in which they are named here; BadInput where none is asked for."""
-    names = tuple(targets)
-    if not (names or listed or author or search):
-        raise BadInput("nothing to audit; name models or folders, or give --from FILE, --author or --search")
-    found: list[Iterable[Target]] = [named_targets(names)]
-    if listed:
-        found.append(file_targets(Path(listed)))
-    if author or search:
-        if offline:
-            raise BadInput("--author and --search ask the Hub, and --offline forbids it; give ids with --from FILE")
-        found.append(_of_hub(author, search, limit, timeout, rate))
-    return itertools.chain.from_iterable(found)
 
 
 def _of_hub(
