@@ -16,7 +16,7 @@ from hfcount.sources.source import Claim
 
 MAX_CLAIMS = 200
 
-# peft/peft_model.py, PeftModel.print_trainable_parameters: the percentage with four decimals since 0.8.
+# peft/peft_model.py, PeftModel.print_trainable_parameters; older releases print every digit of the percentage.
 _PEFT = re.compile(
     r"trainable params:\s{0,4}(?P<trainable>[\d,]{1,24})\s{0,4}\|\|\s{0,4}all params:\s{0,4}(?P<all>[\d,]{1,24})"
     r"\s{0,4}\|\|\s{0,4}trainable%:\s{0,4}(?P<percent>\d{1,3}(?:\.\d{1,20})?)"
