@@ -1,20 +1,17 @@
-"""All claims of a model in their order, each once; what hostile texts do; what an adapter's files say."""
+"""All claims of a model in their order, each once; what hostile texts do."""
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hfcount.auditing.claimed import claims_in_text, claims_of, claims_of_adapter
+from hfcount.auditing.claimed import claims_in_text, claims_of
 from hfcount.auditing.claimed.markdown import MAX_CARD, MAX_LINE
 from hfcount.auditing.claimed.text import MAX_CLAIMS
 from hfcount.conventions import parse_figure
-from hfcount.errors import BadInput
 from hfcount.sources.described import Described
 from hfcount.sources.headers import Checkpoint, Header, StoredTensor
 from hfcount.sources.source import Claim
@@ -178,110 +175,3 @@ def test_repetition_comes_to_an_end(unit: str) -> None:
 
 
 # --- Adapters ---
-
-CONFIG = {
-    "alpha_pattern": {},
-    "base_model_name_or_path": "openai-community/gpt2",
-    "bias": "none",
-    "fan_in_fan_out": True,
-    "inference_mode": True,
-    "init_lora_weights": True,
-    "layers_pattern": None,
-    "layers_to_transform": None,
-    "lora_alpha": 16,
-    "lora_dropout": 0.05,
-    "modules_to_save": None,
-    "peft_type": "LORA",
-    "r": 8,
-    "rank_pattern": {},
-    "revision": None,
-    "target_modules": ["c_attn"],
-    "task_type": "CAUSAL_LM",
-    "use_dora": False,
-    "use_rslora": False,
-}
-
-
-def test_a_plain_adapter() -> None:
-    adapter = claims_of_adapter(CONFIG)
-    assert (adapter.base_model, adapter.base_revision, adapter.peft_type) == ("openai-community/gpt2", None, "LORA")
-    assert adapter.not_understood == ()
-    options = adapter.options()
-    assert (options.r, options.targets, options.modules_to_save) == (8, ("c_attn",), ())
-    assert adapter.claim.claim == "LORA: r=8, bias=none, targets=c_attn"
-
-
-@pytest.mark.parametrize(
-    ("changes", "fields"),
-    [
-        ({"layers_to_transform": [0, 1]}, ("layers_to_transform",)),
-        ({"exclude_modules": ["lm_head"], "lora_bias": True}, ("exclude_modules", "lora_bias")),
-        ({"target_modules": r".*\.c_attn"}, ("target_modules",)),
-        ({"target_modules": "all-linear"}, ()),
-        ({"trainable_token_indices": [1]}, ("trainable_token_indices",)),
-        ({"layer_replication": [[0, 4], [2, 5]]}, ("layer_replication",)),
-        ({"a_field_of_tomorrow": 1}, ("a_field_of_tomorrow",)),
-        ({"a_field_of_tomorrow": None}, ()),
-    ],
-)
-def test_what_lora_options_do_not_have(changes: dict[str, Any], fields: tuple[str, ...]) -> None:
-    assert claims_of_adapter({**CONFIG, **changes}).not_understood == fields
-
-
-@pytest.mark.parametrize("r", [None, 0, "8", [], {"x": 1}, True])
-def test_a_rank_that_is_none_is_refused_when_it_is_used(r: Any) -> None:
-    adapter = claims_of_adapter({**CONFIG, "r": r})
-    with pytest.raises(BadInput, match="LoRA r"):
-        adapter.options()
-
-
-def test_another_method_has_no_lora_settings() -> None:
-    adapter = claims_of_adapter({"peft_type": "PREFIX_TUNING", "num_virtual_tokens": 30})
-    assert (adapter.peft_type, adapter.settings, adapter.claim.claim) == ("PREFIX_TUNING", {}, "PREFIX_TUNING")
-
-
-_VALUES = st.none() | st.booleans() | st.integers() | st.text(max_size=5) | st.lists(st.text(max_size=5), max_size=2)
-
-
-@given(st.dictionaries(st.sampled_from([*CONFIG, "layers_to_transform", "x"]), _VALUES, max_size=6))
-def test_any_config_is_read(config: dict[str, Any]) -> None:
-    adapter = claims_of_adapter({**config, "peft_type": "LORA"})
-    assert adapter.claim.kind == "trainable (adapter_config.json)"
-
-
-@pytest.mark.parametrize("use_dora", [False, True])
-def test_against_what_peft_saves(tmp_path: Path, use_dora: bool) -> None:
-    """PEFT's own adapter of a small GPT-2: its config gives its options back, its file the rank of each module."""
-    peft = pytest.importorskip("peft")
-    transformers = pytest.importorskip("transformers")
-    from safetensors import safe_open
-
-    config = transformers.GPT2Config(n_layer=2, n_embd=32, n_head=4, vocab_size=64, n_positions=16)
-    lora = peft.LoraConfig(
-        r=4,
-        target_modules=["c_attn", "c_proj"],
-        rank_pattern={"c_proj": 2},
-        modules_to_save=["wpe"],
-        use_dora=use_dora,
-        task_type="CAUSAL_LM",
-        fan_in_fan_out=True,
-    )
-    model = peft.get_peft_model(transformers.GPT2LMHeadModel(config), lora)
-    model.save_pretrained(tmp_path, save_embedding_layers=False)
-    with safe_open(tmp_path / "adapter_model.safetensors", "np") as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118
-    tensors = tuple(StoredTensor(name, "F32", shape, 4) for name, shape in shapes.items())
-    adapter = claims_of_adapter(
-        json.loads((tmp_path / "adapter_config.json").read_text()), checkpoint(tensors=tensors)
-    )
-
-    options = adapter.options()
-    assert adapter.not_understood == ()
-    assert (options.r, set(options.targets), options.use_dora) == (4, {"c_attn", "c_proj"}, use_dora)
-    assert (options.modules_to_save, options.rank_pattern) == (("wpe",), {"c_proj": 2})
-    trainable, _ = model.get_nb_trainable_parameters()
-    assert adapter.stored == adapter.claim.value == trainable
-    ranks = {f"transformer.h.{layer}.{name}": rank for layer in (0, 1)
-             for name, rank in (("attn.c_attn", 4), ("attn.c_proj", 2), ("mlp.c_proj", 2))}  # fmt: skip
-    assert adapter.ranks == ranks
-    assert sum(adapter.saved.values()) == 16 * 32
