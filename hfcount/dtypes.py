@@ -1,7 +1,7 @@
 """The exact bits of every element type that checkpoints name, without torch.
 
-One set of names for all formats: those of safetensors (the enum `Dtype` of its Rust crate, 0.8), and torch's own name
-where safetensors has none ("C128" after "C64" apart). GGUF's quantized types come in blocks and have their own table.
+One set of names for all formats: those of safetensors (the enum `Dtype` of its Rust crate, 0.8), and where it has none
+torch's own name ("C32" and "C128" are named after its "C64"). GGUF's quantized types come in blocks, in their own table.
 """
 
 from __future__ import annotations

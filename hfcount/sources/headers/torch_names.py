@@ -14,7 +14,7 @@ from hfcount.sources.headers.pickled import Inert
 
 _MOST = 2**63 - 1
 _DIMENSIONS = 64
-"""torch's own limit (ATen, kVmapMaxTensorDims and TensorIterator)."""
+"""Sizes of one tensor that are read: a bound of our own, far above any model's."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
