@@ -1,7 +1,7 @@
 """The exact bits of every element type that checkpoints name, without torch.
 
 One set of names for all formats: those of safetensors (the enum `Dtype` of its Rust crate, 0.8), and where it has none
-torch's own name ("C32" and "C128" are named after its "C64"). GGUF's quantized types come in blocks, in their own table.
+torch's own name ("C32" and "C128" are named after its "C64"). GGUF's quantized types have a table of blocks.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ class PickledTensor:
 
     @property
     def in_safetensors(self) -> tuple[str, tuple[int, ...]]:
-        """Element type and shape as safetensors would store them: two values of four bits in a byte are two elements."""
+        """Element type and shape as safetensors stores them: two values of four bits in a byte are two elements."""
         if self.dtype == "float4_e2m1fn_x2" and self.shape:
             return "F4", (*self.shape[:-1], 2 * self.shape[-1])
         return self.dtype, self.shape
