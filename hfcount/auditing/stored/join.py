@@ -147,6 +147,8 @@ class _Differing:
         tied = landing.name != first
         status: Status = "tied, stored again" if tied else "stored twice"
         note = f"tied to {first}" if tied else f"becomes {first}, as another stored tensor does"
+        if entry.parameters and not entry.nbytes:  # a torch file may tie names as the class does
+            note += ", in the file too: without bytes of its own"
         numel = parameter.numel if entry.parameters >= parameter.numel else 0
         if numel:
             yield Difference(entry.name, status, _shape(entry), parameter.shape, numel, note)
