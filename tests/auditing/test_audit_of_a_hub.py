@@ -47,7 +47,9 @@ def hub_findings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[dic
         hub.add("org/cut", {**right, "model.safetensors": whole[:5000]})
         hub.add("org/absurd-header", {**right, "model.safetensors": (2**63).to_bytes(8, "little") + whole[8:]})
         hub.add("org/no-json", {**right, "config.json": b"{"})
-        hub.add("org/limited-once", right, troubles={"config.json": Trouble(fault="limited", times=1, retry_after="0")})
+        hub.add(
+            "org/limited-once", right, troubles={"config.json": Trouble(fault="limited", times=1, retry_after="0")}
+        )
         command = [sys.executable, "-m", "hfcount", "audit", "--author", "org", "org/missing"]
         command += ["--output", str(out), "--workers", "2", "--timeout", "20", "-q"]
         environment = hub.environment(home, HF_TOKEN="hf_notthesecretatallnotthesecret")
