@@ -9,10 +9,12 @@ worker. What is stored, and how a run is resumed, is the same as in `running.py`
 from __future__ import annotations
 
 import contextlib
+import logging
 import pickle
 import threading
 import uuid
 from collections.abc import Iterable, Iterator
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from hfcount._version import __version__
@@ -58,7 +60,7 @@ def run_on_dask(
     """
     outcome = Outcome()
     keeper = Keeper(store, outcome, watcher)
-    with interruptible() as stopping, connected(scheduler) as client:
+    with interruptible() as stopping, _quiet(), connected(scheduler) as client:
         flow = _Flow(client, partitions(keeper.fresh(targets), size), audit_one, seconds)
         while not stopping.is_set() and flow.fill():
             for target, findings in flow.finished():
@@ -91,6 +93,31 @@ def connected(scheduler: str) -> Iterator[Client]:
             client.close(timeout=5)
 
 
+@contextlib.contextmanager
+def _scheduler_there() -> Iterator[None]:
+    """Raises OfflineError where what is done inside cannot be done, since the scheduler is lost."""
+    try:
+        yield
+    except TimeoutError:
+        raise
+    except (CancelledError, OSError) as error:
+        raise OfflineError("the Dask scheduler is lost; go on with --resume when it is back") from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Dask's log says with a traceback what the errors here say in one line."""
+    loggers = [logging.getLogger(name) for name in ("distributed", "distributed.client", "distributed.core")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL + 1)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
+
 class _Flow:
     """Partitions on their way, never more than a few for each thread of the cluster."""
 
@@ -104,7 +131,8 @@ class _Flow:
 
     def fill(self) -> bool:
         """Send out partitions as far as there is room; whether any is on its way."""
-        room = IN_FLIGHT * max(1, sum(self._client.nthreads().values()))
+        with _scheduler_there():
+            room = IN_FLIGHT * max(1, sum(self._client.nthreads().values()))
         while len(self._on_their_way) < room and (partition := next(self._waiting, None)) is not None:
             self._send(partition)
         return bool(self._on_their_way)
@@ -125,7 +153,8 @@ class _Flow:
         from distributed import wait
 
         try:
-            done = wait(list(self._on_their_way), timeout=PATIENCE, return_when="FIRST_COMPLETED").done
+            with _scheduler_there():
+                done = wait(list(self._on_their_way), timeout=PATIENCE, return_when="FIRST_COMPLETED").done
         except TimeoutError:
             return
         for future in done:
@@ -135,14 +164,11 @@ class _Flow:
         from distributed import KilledWorker
 
         try:
-            version, found = future.result()
+            with _scheduler_there():
+                version, found = future.result()
         except KilledWorker:
             yield from self._killing(partition)
             return
-        except Exception as error:
-            if future.status in ("lost", "cancelled"):
-                raise OfflineError("the Dask scheduler is lost; go on with --resume when it is back") from error
-            raise
         if version != __version__:
             raise BadInput(f"a Dask worker has hfcount {version}, this is {__version__}; install the same on both")
         yield from found

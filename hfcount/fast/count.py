@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import architectures, none_named, others_named
 from hfcount.conventions import Subject, conventions
-from hfcount.fast.fields import check_fields, lay_over, plain_fields
+from hfcount.fast.fields import check_fields, lay_over, plain_fields, traced_fields
 from hfcount.fast.reasons import NotCovered
 from hfcount.fast.rows import kinds, one_by_one, totals
 from hfcount.formulas import catalogue
-from hfcount.formulas.config_fields import PlainConfig, example_of, is_completed
-from hfcount.formulas.form import Form, RowValue
-from hfcount.formulas.verified import closed_form_of, provenance
+from hfcount.formulas.config_fields import PlainConfig, is_completed
+from hfcount.formulas.form import Form, FormOnConfig, RowValue
+from hfcount.formulas.verified import closed_form_on, provenance
 from hfcount.limits import MAX_PARAMETERS
 from hfcount.result import Count, components, versions
 from hfcount.skeleton import PUBLISHED_UNTIED, packed
@@ -39,13 +39,14 @@ def fast_count(
     form, raw = covering_form(source, settings, class_name=class_name)
     if not is_completed(form):
         raise NotCovered(f"fields of {form.model_class} are worked out in ways that its form does not tell")
-    rows, buffers, tied_head = _numbers(form, raw)
+    held = form.on(raw)
+    rows, buffers, tied_head = _numbers(held)
     parts = kinds(rows)
     sizes = totals(parts, buffers, tied_head=tied_head)
     if sizes.total > MAX_PARAMETERS:
         raise NotCovered("so many parameters are absurd")
-    text = closed_form_of(form, raw)
-    config = PlainConfig(form.fields(raw), form.renamed)
+    text = closed_form_on(held)
+    config = PlainConfig(held.fields, form.renamed)
     subject = Subject(parts=parts, sizes=sizes, config=config, model=source.model)
     return Count(
         model=source.model,
@@ -97,13 +98,13 @@ def _form_for(raw: Mapping[str, Any], class_name: str | None) -> Form:
     raise NotCovered(f"no form of {of_class[0].model_class} holds: it would need {nearest[0] if nearest else 'more'}")
 
 
-def _numbers(form: Form, raw: Mapping[str, Any]) -> tuple[list[RowValue], list[RowValue], int]:
+def _numbers(held: FormOnConfig) -> tuple[list[RowValue], list[RowValue], int]:
     """The parameters and buffers with their numbers, and the size of a tied head; NotCovered for what is no size."""
-    if form.buffers is None or not form.knows_buffers(raw) or _rotary(raw) != _rotary(example_of(form)):
+    form = held.form
+    if form.buffers is None or not held.knows_buffers or _rotary(held.raw) != _rotary(traced_fields(form)):
         raise NotCovered(f"the form of {form.model_class} does not know its buffers here")
     try:
-        rows, buffers = form.evaluated(raw), form.evaluated(raw, form.buffers)
-        tied_head = form.evaluated_head(raw)
+        rows, buffers, tied_head = held.evaluated(), held.evaluated(form.buffers), held.tied_head
     except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError) as error:
         raise NotCovered(f"the form cannot be worked out ({error})") from error
     for value in (*rows, *buffers):

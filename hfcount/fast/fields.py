@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hfcount.classes import check_names, text_config
 from hfcount.configs import RUN_TIME_FIELDS
 from hfcount.fast.reasons import NotCovered
-from hfcount.formulas.config_fields import HEAD_SIZES, PlainConfig
+from hfcount.formulas.config_fields import HEAD_SIZES, PlainConfig, example_of
 from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form
 from hfcount.limits import check_sizes
 from hfcount.overrides import json_value
+from hfcount.sources.cards import load_card
 
 _MISSING = object()
 
@@ -87,11 +89,18 @@ def _same_kind(value: Any, old: Any) -> bool:
 
 
 def check_fields(form: Form, raw: Mapping[str, Any]) -> None:
-    """NotCovered where a field that the form reads is of another kind than its default, or may stand elsewhere."""
+    """NotCovered where a field that the form reads is of another kind than it was traced with, or may stand elsewhere.
+
+    `raw` is covered by the form. Of the usual kind is what is like the default, like the field of the config that the
+    form was traced from, or what a guard asks for to the letter.
+    """
     fields = form.fields(raw)
     for path in {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}:
         value, default = _at(fields, path), _at(form.defaults, path)
-        if default is not _MISSING and not isinstance(default, Mapping) and not _same_kind(value, default):
+        if default is _MISSING or isinstance(default, Mapping) or _same_kind(value, default):
+            continue
+        traced = _at(traced_fields(form), path)
+        if (traced is _MISSING or type(value) is not type(traced)) and not _asked_for(form, path, value):
             raise NotCovered(f"{path} is not of its usual kind")
     for name, default in form.defaults.items():
         if isinstance(default, Mapping) and not isinstance(raw.get(name), Mapping):
@@ -101,6 +110,22 @@ def check_fields(form: Form, raw: Mapping[str, Any]) -> None:
     if raw.get("per_layer_config"):
         raise NotCovered("layers have sizes of their own")
     _check_heads(PlainConfig(fields, form.renamed))
+
+
+def traced_fields(form: Form) -> Mapping[str, Any]:
+    """The config that the form was traced from; a card is read once."""
+    card = form.example.get("card")
+    return _fields_of_card(card) if isinstance(card, str) else example_of(form)
+
+
+@functools.lru_cache(maxsize=256)
+def _fields_of_card(card: str) -> Mapping[str, Any]:
+    return {key: value for key, value in load_card(card).config.items() if key != "quantization_config"}
+
+
+def _asked_for(form: Form, path: str, value: Any) -> bool:
+    """Whether a guard says that the field is just this: `path is None`, `path == [...]`."""
+    return any(guard in (f"{path} is {value!r}", f"{path} == {value!r}") for guard in form.guards)
 
 
 def _at(fields: Mapping[str, Any], path: str) -> Any:

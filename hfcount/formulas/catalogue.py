@@ -20,6 +20,10 @@ from hfcount.formulas.form import Form, Row
 PACKAGED = Path(__file__).parent / "catalogue_data"
 SCHEMA = 1
 
+KEPT = 2048
+"""Files whose forms are kept as they are made: more than there are, so that a crawl of all types reads each once. All
+of the packaged ones take some 50 MB."""
+
 
 def find(raw: Mapping[str, Any], model_class: str | None = None) -> Form | None:
     """The form that holds for the config.json `raw`: of `model_class`, else of the class that it names.
@@ -41,6 +45,7 @@ def forms(model_type: str) -> Iterator[Form]:
             yield form
 
 
+@functools.lru_cache(maxsize=KEPT)
 def default_class(model_type: str) -> str | None:
     """The class that a config of this type is built as where it names no architecture."""
     found = _document(PACKAGED / f"{model_type}.json").get("default_class")
@@ -71,7 +76,8 @@ def write_forms(path: Path, entries: Iterable[Form], *, default: str | None = No
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(f'{head}, "forms": [\n{body}\n]}}\n', encoding="utf-8")
     partial.replace(path)
-    _document.cache_clear()
+    for kept in (_document, read, default_class):
+        kept.cache_clear()
 
 
 def cache_folder() -> Path:
@@ -104,7 +110,7 @@ def _identity(form: Form) -> tuple[object, ...]:
     return form.model_class, frozenset(form.guards), frozenset(form.noticed)
 
 
-@functools.lru_cache(maxsize=64)
+@functools.lru_cache(maxsize=8)
 def _document(path: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -114,10 +120,10 @@ def _document(path: Path) -> Mapping[str, Any]:
     return document if known else {}
 
 
-def read(path: Path, origin: str = "catalogue") -> Iterator[Form]:
-    """The forms in a file; none where it is not there or of another schema."""
-    for entry in _document(path).get("forms", ()):
-        yield dataclasses.replace(form_of(entry), origin=origin)
+@functools.lru_cache(maxsize=KEPT)
+def read(path: Path, origin: str = "catalogue") -> tuple[Form, ...]:
+    """The forms in a file, made once; none where it is not there or of another schema."""
+    return tuple(dataclasses.replace(form_of(entry), origin=origin) for entry in _document(path).get("forms", ()))
 
 
 _ROW_DEFAULTS: dict[str, Any] = {"times": "1", "experts": "0", "chosen": "0", "aliases": (), "persistent": True}

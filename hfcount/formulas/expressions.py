@@ -107,7 +107,7 @@ def _check_call(node: ast.Call, text: str) -> None:
 def namespace(fields: Mapping[str, Any]) -> dict[str, Any]:
     """The names that expressions over `fields` (a config's raw fields, or values of symbols) are evaluated with."""
     names = _Names(FUNCTIONS)
-    names.update(Fields(fields).items())
+    names.update({name: Fields(value) if isinstance(value, Mapping) else value for name, value in fields.items()})
     names.update(math=math, ABSENT=ABSENT, ACTIVATIONS=ACTIVATIONS, __builtins__={})
     return names
 

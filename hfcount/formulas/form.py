@@ -8,12 +8,14 @@ answers that need no model at all come from the same table. Nothing heavy is imp
 from __future__ import annotations
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from hfcount.formulas.expressions import evaluate, holds, namespace
 from hfcount.formulas.polynomial import Polynomial
+from hfcount.formulas.text import to_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -112,63 +114,136 @@ class Form:
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     origin: str = "traced"
 
+    def on(self, raw: Mapping[str, Any]) -> FormOnConfig:
+        """The form on one config.json, for whoever asks several things of it; `raw` is not to be changed meanwhile."""
+        return FormOnConfig(self, raw)
+
     def fields(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """`raw` config.json as the expressions read it: older names replaced, defaults filled in."""
-        given = _by_own_names(raw, self.renamed)
-        for name, inner in self.unsaid.items():
-            if not isinstance(given.get(name), Mapping):
-                given[name] = inner
-        return _with_labels(filled_in(given, self.defaults))
+        return self.on(raw).fields
 
     def broken_guards(self, raw: Mapping[str, Any]) -> list[str]:
         """The conditions that this config.json does not meet; empty where the form holds for it."""
-        fields = self.fields(raw)
-        names = namespace(fields)
-        noticed = [f"{path} is not given" for path in self.noticed if _has(raw, path)]
-        noticed += [
-            f"{alias} and {name} are the same" for alias, name in self.renamed.items() if _differ(raw, alias, name)
-        ]
-        if labels_disputed(raw):
-            noticed.append("id2label has as many labels as num_labels says")
-        sizes = [f"({text}) >= 0" for text in self.symbols.values()]
-        return noticed + [guard for guard in (*self.guards, *sizes) if not holds(guard, names)]
+        return self.on(raw).broken_guards
 
     def covers(self, raw: Mapping[str, Any]) -> bool:
         """Whether the form holds for this config.json."""
-        names = namespace(self.fields(raw))
-        return (
-            not any(_has(raw, path) for path in self.noticed)
-            and not any(_differ(raw, alias, name) for alias, name in self.renamed.items())
-            and not labels_disputed(raw)
-            and all(holds(guard, names) for guard in self.guards)
-            and all(holds(f"({text}) >= 0", names) for text in self.symbols.values())
-        )
+        return self.on(raw).covered
 
     def knows_buffers(self, raw: Mapping[str, Any]) -> bool:
         """Whether the buffers' rows are right for this config.json, which the form covers."""
-        names = namespace(self.fields(raw))
-        return self.buffers is not None and all(holds(guard, names) for guard in self.buffer_guards)
+        return self.on(raw).knows_buffers
 
     def values(self, raw: Mapping[str, Any]) -> dict[str, int]:
         """Each symbol's number in this config.json."""
-        names = namespace(self.fields(raw))
-        return {symbol: int(evaluate(text, names)) for symbol, text in self.symbols.items()}
+        return self.on(raw).values
 
     def evaluated(self, raw: Mapping[str, Any], rows: Iterable[Row] | None = None) -> list[RowValue]:
         """The rows (default: the parameters') with the numbers of this config.json; ValueError where a guard fails."""
-        broken = self.broken_guards(raw)
-        if broken:
-            raise ValueError(f"the form holds only where {broken[0]}")
-        names = namespace(self.values(raw))
-        return [_valued(row, names) for row in (self.rows if rows is None else rows)]
+        return self.on(raw).evaluated(rows)
 
     def evaluated_head(self, raw: Mapping[str, Any]) -> int:
         """Elements of an LM head that is tied to the embedding; 0 where it is a matrix of its own."""
-        if self.tied_head is None:
+        return self.on(raw).tied_head
+
+    @functools.cached_property
+    def polynomials(self) -> Mapping[str, Polynomial]:
+        """component -> its parameters as a polynomial over the symbols, in the order of the rows."""
+        found: dict[str, Polynomial] = {}
+        for row in self.rows:
+            size = parsed(row.times)
+            for each in row.shape:
+                size = size * parsed(each)
+            found[row.component] = found.get(row.component, Polynomial.constant(0)) + size
+        return found
+
+    @functools.cached_property
+    def texts(self) -> Mapping[str, str]:
+        """component -> the text of its polynomial."""
+        return {component: to_text(polynomial) for component, polynomial in self.polynomials.items()}
+
+    @functools.cached_property
+    def whole(self) -> Polynomial:
+        """All parameters as a polynomial over the symbols."""
+        return sum(self.polynomials.values(), Polynomial.constant(0))
+
+    @functools.cached_property
+    def text(self) -> str:
+        """The text of the whole polynomial."""
+        return to_text(self.whole)
+
+
+class FormOnConfig:
+    """A form on one config.json: each answer is worked out when it is first asked for, and once."""
+
+    def __init__(self, form: Form, raw: Mapping[str, Any]) -> None:
+        self.form = form
+        self.raw = raw
+
+    @functools.cached_property
+    def fields(self) -> dict[str, Any]:
+        """The config as the expressions read it: older names replaced, defaults filled in."""
+        given = _by_own_names(self.raw, self.form.renamed)
+        for name, inner in self.form.unsaid.items():
+            if not isinstance(given.get(name), Mapping):
+                given[name] = inner
+        return _with_labels(filled_in(given, self.form.defaults))
+
+    @functools.cached_property
+    def _names(self) -> dict[str, Any]:
+        return namespace(self.fields)
+
+    @functools.cached_property
+    def broken_guards(self) -> list[str]:
+        """The conditions that the config does not meet; empty where the form holds for it."""
+        form, raw = self.form, self.raw
+        noticed = [f"{path} is not given" for path in form.noticed if _has(raw, path)]
+        noticed += [
+            f"{alias} and {name} are the same" for alias, name in form.renamed.items() if _differ(raw, alias, name)
+        ]
+        if labels_disputed(raw):
+            noticed.append("id2label has as many labels as num_labels says")
+        sizes = [f"({text}) >= 0" for text in form.symbols.values()]
+        return noticed + [guard for guard in (*form.guards, *sizes) if not holds(guard, self._names)]
+
+    @functools.cached_property
+    def covered(self) -> bool:
+        """Whether the form holds for the config: no guard is broken. The first that is settles it."""
+        form, raw = self.form, self.raw
+        return (
+            not any(_has(raw, path) for path in form.noticed)
+            and not any(_differ(raw, alias, name) for alias, name in form.renamed.items())
+            and not labels_disputed(raw)
+            and all(holds(guard, self._names) for guard in form.guards)
+            and all(holds(f"({text}) >= 0", self._names) for text in form.symbols.values())
+        )
+
+    @functools.cached_property
+    def knows_buffers(self) -> bool:
+        """Whether the buffers' rows are right for the config, which the form covers."""
+        form = self.form
+        return form.buffers is not None and all(holds(guard, self._names) for guard in form.buffer_guards)
+
+    @functools.cached_property
+    def values(self) -> dict[str, int]:
+        """Each symbol's number."""
+        return {symbol: int(evaluate(text, self._names)) for symbol, text in self.form.symbols.items()}
+
+    def evaluated(self, rows: Iterable[Row] | None = None) -> list[RowValue]:
+        """The rows (default: the parameters') with their numbers; ValueError where a guard fails."""
+        if not self.covered:
+            raise ValueError(f"the form holds only where {self.broken_guards[0]}")
+        names = namespace(self.values)
+        return [_valued(row, names) for row in (self.form.rows if rows is None else rows)]
+
+    @functools.cached_property
+    def tied_head(self) -> int:
+        """Elements of an LM head that is tied to the embedding; 0 where it is a matrix of its own."""
+        if self.form.tied_head is None:
             return 0
-        names = namespace(self.values(raw))
+        names = namespace(self.values)
         product = 1
-        for size in self.tied_head:
+        for size in self.form.tied_head:
             product *= int(evaluate(size, names))
         return product
 
@@ -248,13 +323,7 @@ def filled_in(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
 
 def component_polynomials(form: Form) -> dict[str, Polynomial]:
     """component -> its parameters as a polynomial over the form's symbols, in the order of the rows."""
-    found: dict[str, Polynomial] = {}
-    for row in form.rows:
-        size = parsed(row.times)
-        for each in row.shape:
-            size = size * parsed(each)
-        found[row.component] = found.get(row.component, Polynomial.constant(0)) + size
-    return found
+    return dict(form.polynomials)
 
 
 def parsed(text: str) -> Polynomial:

@@ -8,9 +8,7 @@ from typing import Any
 from hfcount.components import COMPONENTS
 from hfcount.formulas import catalogue
 from hfcount.formulas.closed_form import ClosedForm, ComponentForm
-from hfcount.formulas.form import Form, component_polynomials
-from hfcount.formulas.polynomial import Polynomial
-from hfcount.formulas.text import to_text
+from hfcount.formulas.form import Form, FormOnConfig
 
 _ORIGINS = {"catalogue": "the catalogue", "cache": "this machine's cache of forms", "traced": "a trace"}
 
@@ -32,18 +30,21 @@ def catalogued(raw: Mapping[str, Any], model_class: str, total: int) -> tuple[Cl
 
 def closed_form_of(form: Form, raw: Mapping[str, Any]) -> ClosedForm:
     """`form` for the config.json `raw`, its values from its texts; ValueError where one is no polynomial."""
-    values = form.values(raw)
-    polynomials = component_polynomials(form)
+    return closed_form_on(form.on(raw))
+
+
+def closed_form_on(held: FormOnConfig) -> ClosedForm:
+    """The same for a form that is already laid on its config."""
+    form, values = held.form, held.values
     components = tuple(
-        ComponentForm(component, to_text(polynomials[component]), polynomials[component].evaluate(values))
-        for component in sorted(polynomials, key=COMPONENTS.index)
+        ComponentForm(component, form.texts[component], form.polynomials[component].evaluate(values))
+        for component in sorted(form.polynomials, key=COMPONENTS.index)
     )
-    whole = sum(polynomials.values(), Polynomial.constant(0))
     return ClosedForm(
-        text=to_text(whole),
-        value=whole.evaluate(values),
+        text=form.text,
+        value=form.whole.evaluate(values),
         components=components,
-        symbols={symbol: field for symbol, field in form.symbols.items() if symbol in whole.symbols},
+        symbols={symbol: field for symbol, field in form.symbols.items() if symbol in form.whole.symbols},
         origin="traced",
         source=provenance(form),
     )
