@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import copy
 import random
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,11 +48,13 @@ VOCABULARIES = ("vocab_size",)
 def varied(config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
     """`config` with other sizes: heads and widths grow alike, so that a head keeps its size; a config inside too.
 
-    The depth stays where a list has an entry a layer.
+    Depths that are alike stay alike, and stay as they are where a list has an entry a layer or a pattern of layers.
     """
-    times = draw.choice((1, 1, 2, 3))
+    times, deeper = draw.choice((1, 1, 2, 3)), draw.uniform(0.5, 1.5)
     changed = dict(config)
-    listed = {len(value) for value in config.values() if isinstance(value, list)}
+    lists = [value for value in config.values() if isinstance(value, list)]
+    listed = {len(value) for value in lists}
+    patterned = any(isinstance(each, list) for value in lists for each in value)
     for name, value in config.items():
         if isinstance(value, dict) and name == "text_config":
             changed[name] = varied(value, draw)
@@ -61,8 +64,8 @@ def varied(config: dict[str, Any], draw: random.Random) -> dict[str, Any]:
             changed[name] = value * times
         elif name in MLPS:
             changed[name] = value + 64 * draw.randrange(16)
-        elif name in DEPTHS and value not in listed:
-            changed[name] = draw.randint(max(1, value // 2), value + value // 2)
+        elif name in DEPTHS and value not in listed and not patterned:
+            changed[name] = max(1, round(value * deeper))
         elif name in VOCABULARIES:
             changed[name] = value + 8 * draw.randrange(64)
     return changed
@@ -105,19 +108,18 @@ def by_catalogue(rows: Iterable[Source]) -> tuple[int, float, Counter[str], list
     return covered, seconds, reasons, rest
 
 
-def timed(work: Callable[[Source], object], rows: Sequence[Source]) -> tuple[int, float]:
-    """(rows done, seconds); the first row, which also imports what is needed, is not timed."""
-    done, seconds = 0, 0.0
+def timed(work: Callable[[Source], object], rows: Sequence[Source]) -> list[float]:
+    """The seconds of each row that is no error; the first row, which also imports what is needed, is not timed."""
+    seconds = []
     for place, row in enumerate(rows):
         begin = time.perf_counter()
         try:
             work(row)
         except HfcountError as error:
-            print(f"    {row.model}: {error}")
-        if place:
-            seconds += time.perf_counter() - begin
-            done += 1
-    return done, seconds
+            print(f"    {str(error)[:110]}")
+        else:
+            seconds += [time.perf_counter() - begin] if place else []
+    return seconds
 
 
 def built(row: Source) -> object:
@@ -130,10 +132,16 @@ def audited(row: Source) -> object:
     return audit_target(Target(id=row.model, config=row.config, card=card, location=row.location), Reach(offline=True))
 
 
-def told(name: str, done: int, seconds: float) -> float:
-    rate = done / seconds if seconds else float("inf")
-    print(f"{rate:10,.1f} a second  {1e3 / rate:9.2f} ms each  {done:7,} rows  {name}", flush=True)
+def told(name: str, rows: int, seconds: float, median: float | None = None) -> float:
+    """Print and return the rate: rows a second, by the mean."""
+    rate = rows / seconds if seconds else float("inf")
+    middle = "" if median is None else f"  (median {1e3 * median:.2f})"
+    print(f"{rate:10,.1f} a second  {1e3 / rate:9.2f} ms each{middle}  {rows:7,} rows  {name}", flush=True)
     return rate
+
+
+def told_all(name: str, seconds: Sequence[float]) -> float:
+    return told(name, len(seconds), sum(seconds), statistics.median(seconds) if seconds else None)
 
 
 def main() -> int:
@@ -150,13 +158,13 @@ def main() -> int:
     print(f"{share:10.1%} of the rows are covered; of the rest:")
     for reason, number in reasons.most_common(8):
         print(f"    {number:7,}  {reason}")
-    slow = told("built, a sample of all rows", *timed(built, sample))
+    slow = told_all("built, a sample of all rows", timed(built, sample))
     uncovered = draw.sample(rest, min(len(rest), options.sample))
-    slow_rest = told("built, a sample of those not covered", *timed(built, uncovered)) if uncovered else slow
+    slow_rest = told_all("built, a sample of those not covered", timed(built, uncovered)) if uncovered else slow
     uncovered_names = {row.model for row in rest}
     covered_rows = [row for row in sample if row.model not in uncovered_names]
-    told("whole audits of rows with config and card, covered ones", *timed(audited, covered_rows))
-    told("the same of a sample of all rows", *timed(audited, sample))
+    told_all("whole audits of rows with config and card, covered ones", timed(audited, covered_rows))
+    told_all("the same, a sample of all rows", timed(audited, sample))
     hours = (1e6 / fast + 1e6 * (1 - share) / slow_rest) / 3600
     print(f"{fast / slow:10,.0f} x  the catalogue to building, a row")
     print(f"{hours:10.2f} h  for a million such configs in one process; {1e6 / slow / 3600:,.1f} h if all were built")
