@@ -9,6 +9,7 @@ worker. What is stored, and how a run is resumed, is the same as in `running.py`
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import pickle
 import threading
@@ -128,9 +129,23 @@ class _Flow:
         self._seconds = seconds
         self._run = uuid.uuid4().hex[:12]
         self._on_their_way: dict[Future, Partition] = {}
+        self._suspects: list[Target] = []
+        self._alone = False
+        self._sent = itertools.count()
 
     def fill(self) -> bool:
-        """Send out partitions as far as there is room; whether any is on its way."""
+        """Send out partitions as far as there is room; whether any is on its way.
+
+        A model that may cost workers goes alone, when all others are back: Dask blames all that a lost worker had.
+        """
+        if self._suspects:
+            if not self._on_their_way:
+                self._alone = True
+                self._send(Partition(0, (self._suspects.pop(),)))
+            return True
+        if self._alone and self._on_their_way:
+            return True
+        self._alone = False
         with _scheduler_there():
             room = IN_FLIGHT * max(1, sum(self._client.nthreads().values()))
         while len(self._on_their_way) < room and (partition := next(self._waiting, None)) is not None:
@@ -143,7 +158,7 @@ class _Flow:
             self._audit,
             partition,
             self._seconds,
-            key=f"hfcount-audit-{self._run}-{partition.number}-{len(partition.targets)}-{partition.targets[0].id}",
+            key=f"hfcount-audit-{self._run}-{next(self._sent)}",
             pure=False,
         )
         self._on_their_way[future] = partition
@@ -174,10 +189,9 @@ class _Flow:
         yield from found
 
     def _killing(self, partition: Partition) -> Iterator[tuple[str, Findings]]:
-        """What to do about a partition that has cost several workers: find the model that does, and do the rest."""
-        if len(partition.targets) > 1:
-            for target in partition.targets:
-                self._send(Partition(partition.number, (target,)))
+        """What to do about a partition that Dask gave up, since it was there when several workers were lost."""
+        if not self._alone:
+            self._suspects += partition.targets
             return
         target = partition.targets[0]
         yield target.id, (failure(target, "cost several Dask workers, as for want of memory", "crash"),)

@@ -50,6 +50,9 @@ def difficult(target: Target) -> tuple[Finding, ...]:
         time.sleep(600)
     if behaviour == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
+    if behaviour == "orphans":
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(600)
     if behaviour == "leaves":
         os._exit(3)
     if behaviour == "raises":

@@ -99,6 +99,20 @@ def test_a_bad_model_costs_no_worker(cluster: Any) -> None:
     assert sorted(worker_processes(cluster)) == sorted(before)
 
 
+def test_a_model_that_costs_workers_is_one_finding(
+    cluster: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of the partition that Dask gives up all other models are audited."""
+    monkeypatch.setattr(cluster.scheduler, "allowed_failures", 0)
+    store = MemoryStore()
+    names = ["good-1", "orphans-1", "good-2"]
+    outcome = run_on_dask(targets(names), difficult, store, scheduler=cluster.scheduler_address, size=3)
+    assert outcome.audited == 3
+    rows = list(store.rows())
+    assert [row["kind"] for row in rows if row["target"] == "orphans-1"] == ["crash"]
+    assert len(rows) == 1 + len(findings_of("good-1")) + len(findings_of("good-2"))
+
+
 def test_few_partitions_are_on_their_way(cluster: Any) -> None:
     asked, most, store = 0, 0, MemoryStore()
 
