@@ -8,6 +8,7 @@ worker. What is stored, and how a run is resumed, is the same as in `running.py`
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import itertools
 import logging
@@ -39,6 +40,9 @@ IN_FLIGHT = 2
 
 PATIENCE = 0.5
 """Seconds until an interruption is noticed while no partition is finished."""
+
+LATE = (TimeoutError, asyncio.TimeoutError)
+"""One class since Python 3.11, and Dask raises the second."""
 
 Audited = tuple[str, list[tuple[str, Findings]]]
 """(version of hfcount there, (target's id, its findings) of each target)"""
@@ -79,14 +83,14 @@ def connected(scheduler: str) -> Iterator[Client]:
         raise BadInput("--scheduler wants Dask: pip install 'hfcount[dask]'") from error
     try:
         client = Client(scheduler, timeout=CONNECT_SECONDS)
-    except (OSError, TimeoutError) as error:
+    except (OSError, *LATE) as error:
         raise OfflineError(f"{scheduler}: no Dask scheduler answers there; start one with `dask scheduler`") from error
     except ValueError as error:
         raise BadInput(f"{scheduler}: no address of a Dask scheduler, which is like tcp://127.0.0.1:8786") from error
     try:
         try:
             client.wait_for_workers(1, timeout=WORKER_SECONDS)
-        except TimeoutError as error:
+        except LATE as error:
             raise OfflineError(f"{scheduler}: has no workers; start some with `dask worker {scheduler}`") from error
         yield client
     finally:
@@ -99,7 +103,7 @@ def _scheduler_there() -> Iterator[None]:
     """Raises OfflineError where what is done inside cannot be done, since the scheduler is lost."""
     try:
         yield
-    except TimeoutError:
+    except LATE:
         raise
     except (CancelledError, OSError) as error:
         raise OfflineError("the Dask scheduler is lost; go on with --resume when it is back") from error
@@ -170,7 +174,7 @@ class _Flow:
         try:
             with _scheduler_there():
                 done = wait(list(self._on_their_way), timeout=PATIENCE, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
+        except LATE:
             return
         for future in done:
             yield from self._received(future, self._on_their_way.pop(future))
