@@ -34,7 +34,9 @@ FACTS = ("claims.json", "lab_claims.json")
 def recorded() -> list[dict[str, Any]]:
     """Every published figure on record."""
     return [
-        claim for name in FACTS for claim in json.loads((ROOT / "scripts" / "facts" / name).read_text(encoding="utf-8"))
+        claim
+        for name in FACTS
+        for claim in json.loads((ROOT / "scripts" / "facts" / name).read_text(encoding="utf-8"))
     ]
 
 

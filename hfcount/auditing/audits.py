@@ -75,8 +75,9 @@ def audit(
     `listed` is a file of ids, or of ids with configs and card texts (text, CSV, JSONL, Parquet); `author` and `search`
     ask the Hub for up to `limit` models. Findings go to `output` (.jsonl, .sqlite, .parquet) as they come, a row each;
     `resume` goes on from what is there. `workers` processes work at once (0: this one alone); with the address of a
-    Dask `scheduler` its cluster does. `rate` is a limit of requests to the Hub a second, in all; `timeout` is in
-    seconds, for each request and for building a model; without `headers` no checkpoint is opened. `quiet`: no bar.
+    Dask `scheduler` its cluster does. `rate` is a limit of requests to the Hub a second, in all (of a cluster: of each
+    thread); `timeout` is in seconds, for each request and for building a model; without `headers` no checkpoint is
+    opened. `quiet`: no progress bar.
 
     Raises BadInput or SourceError where there is nothing to audit at all; what is wrong with one model is a finding.
 
@@ -135,7 +136,8 @@ def _store(output: str | Path | None, resume: bool, reach: Reach) -> Store:
         if resume:
             raise BadInput("--resume goes on from a store; name it with --output FILE.jsonl, .sqlite or .parquet")
         return MemoryStore()
-    return open_store(Path(output), resume=resume, run=run_stamp(dataclasses.asdict(reach)))
+    found_by = {"revision": reach.revision, "offline": reach.offline, "headers": reach.headers}
+    return open_store(Path(output), resume=resume, run=run_stamp(found_by))
 
 
 def _number(targets: tuple[str, ...], listed: str | Path | None, many: bool) -> int | None:

@@ -99,7 +99,7 @@ def with_one_expert(count: Count, experts: int) -> Counts | None:
         name="with one expert a layer",
         parameters=total - idle,
         derivation=f"total - {idle:,} (all experts but one)",
-        note=f"experts share attention and embeddings, so {experts} of them make {total:,} and not {experts} times that",
+        note=f"they share attention and embeddings, so {experts} of them make {total:,} and not {experts} times that",
     )
     return Counts(own=own)
 

@@ -87,7 +87,11 @@ def command(
         str | None, typer.Option(metavar="ADDRESS", help="Have a Dask cluster do the work.", show_default=False)
     ] = None,
     rate: Annotated[
-        float | None, typer.Option(help="At most so many requests to the Hub a second, in all.", show_default=False)
+        float | None,
+        typer.Option(
+            help="At most so many requests to the Hub a second, in all (of a cluster: each thread).",
+            show_default=False,
+        ),
     ] = None,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="Open no checkpoint, not even its header.")] = False,
     revision: options.Revision = None,

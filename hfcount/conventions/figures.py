@@ -12,7 +12,8 @@ from hfcount.errors import BadInput
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "b": 10**9, "t": 10**12}
 _WORDS = {"thousand": "k", "million": "m", "mil": "m", "mn": "m", "billion": "b", "bn": "b", "trillion": "t"}
 _FIGURE = re.compile(
-    r"^(?P<about>[~≈∼]|about\b|approximately\b|around\b|roughly\b)?\s*(?P<whole>\d{1,3}(?:[,_ ]\d{3})+|\d+)(?:\.(?P<part>\d+))?(?:e\+?(?P<power>\d{1,2}))?\s*"
+    r"^(?P<about>[~≈∼]|about\b|approximately\b|around\b|roughly\b)?\s*"
+    r"(?P<whole>\d{1,3}(?:[,_ ]\d{3})+|\d+)(?:\.(?P<part>\d+))?(?:e\+?(?P<power>\d{1,2}))?\s*"
     r"(?P<unit>k|m|b|t|thousand|million|mil|mn|billion|bn|trillion)?(?:\s*(?:parameters|params|weights))?$",
     re.IGNORECASE,
 )

@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime, timezone
 
 from hfcount.errors import BadInput, RateLimitedError
 
@@ -118,8 +118,8 @@ def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> floa
             then = email.utils.parsedate_to_datetime(value)
         except (ValueError, OverflowError):
             return None
-        then = then if then.tzinfo else then.replace(tzinfo=UTC)
-        return max(0.0, (then - (now or datetime.now(UTC))).total_seconds())
+        then = then if then.tzinfo else then.replace(tzinfo=timezone.utc)
+        return max(0.0, (then - (now or datetime.now(timezone.utc))).total_seconds())
     return _window(headers)
 
 
