@@ -7,11 +7,12 @@ the unit, and `unverifiable` where several do, or none.
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hfcount.auditing.finding import Finding
 from hfcount.auditing.peft_conventions import lost_by_packing
 from hfcount.auditing.peft_methods import base_skeleton
+from hfcount.auditing.stating import found, unverifiable
 from hfcount.configs import LoadedConfig
 from hfcount.errors import BadInput
 from hfcount.inventory import tied_head_size
@@ -47,12 +48,7 @@ class Usual:
 
 def judge_bare(claim: Claim, described: Described, line: Line, loaded: LoadedConfig) -> Finding:
     """The finding for a `line` without a configuration about the model of `loaded`; BadInput if it cannot be built."""
-    found: dict[str, Any] = {
-        "model": described.model,
-        "claim": claim.claim,
-        "kind": claim.kind,
-        "source": claim.source,
-    }
+    model = described.model
     skeleton = base_skeleton(loaded, {})
     base = totals(skeleton.model)[1]
     bases = {base: ""}
@@ -62,25 +58,26 @@ def judge_bare(claim: Claim, described: Described, line: Line, loaded: LoadedCon
         bases[base - lost_by_packing(loaded, {})] = ", packed 4-bit elements"
     if line.base not in bases:
         why = f"all less trainable is {line.base:,}; the model has {base:,}, {line.base - base:+,}"
-        return Finding(**found, verdict="mismatch", explanation=why)
+        return found(model, claim, "mismatch", why)
     if not line.percent_holds():
         why = f"{line.percent} % is not 100·trainable/all"
-        return Finding(**found, verdict="mismatch", explanation=why)
+        return found(model, claim, "mismatch", why)
     fitting = _fitting(loaded, line.trainable)
     held = f"all less trainable is {line.base:,}, the model's count{bases[line.base]}"
     if len(fitting) == 1:
-        return Finding(
-            **found,
-            verdict="explained",
+        only = f"of the usual LoRAs {fitting[0]} alone gives {line.trainable:,}"
+        return found(
+            model,
+            claim,
+            "explained",
+            f"{held}; the line does not say what was attached: {only}",
             expected=line.trainable,
-            delta=0,
+            claimed=line.trainable,
             convention=f"LoRA {fitting[0]}{bases[line.base]}",
-            explanation=f"{held}; the line does not say what was attached: of the usual LoRAs {fitting[0]} alone "
-            f"gives {line.trainable:,}",
         )
     which = f"as well {' as '.join(fitting)}" if fitting else "no usual LoRA"
     why = f"{held}; the line does not say what was attached: {which} gives {line.trainable:,}"
-    return Finding(**found, verdict="unverifiable", explanation=why)
+    return unverifiable(model, claim, why)
 
 
 def _fitting(loaded: LoadedConfig, trainable: int) -> list[str]:

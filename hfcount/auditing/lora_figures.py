@@ -6,14 +6,17 @@ adapted ("share: trainable of attention (LoRA)"). `lora` in the claim's details 
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from hfcount.auditing.finding import Finding, Verdict
 from hfcount.auditing.peft_methods import load_base
+from hfcount.auditing.stating import found, unverifiable, weighed
+from hfcount.auditing.weighing import Counts, Weighed, weigh
 from hfcount.configs import LoadedConfig
-from hfcount.conventions.figures import Figure, parse_figure
+from hfcount.conventions import Convention, Figure, parse_figure
 from hfcount.errors import BadInput
 from hfcount.inventory import inventory
 from hfcount.lora.attach import linear_modules, suffix
@@ -51,16 +54,16 @@ def judge_lora(claim: Claim, described: Described) -> Finding:
     kind = KINDS.match(claim.kind)
     lora = claim.details.get("lora")
     if kind is None or not isinstance(lora, Mapping) or "targets" not in lora or not isinstance(lora.get("r"), int):
-        return _finding(claim, described, "unverifiable", "the claim does not say `lora: {targets, r}`")
+        return unverifiable(described.model, claim, "the claim does not say `lora: {targets, r}`")
     if described.config is None:
-        return _finding(claim, described, "unverifiable", "no config.json to hold it against")
+        return unverifiable(described.model, claim, "no config.json to hold it against")
     try:
         loaded = load_base(described.model, described.config)
         if kind["share"]:
             return _judge_share(claim, described, loaded, lora, kind["share"])
         return _judge_count(claim, described, loaded, lora, per_layer=bool(kind["per_layer"]))
     except BadInput as error:
-        return _finding(claim, described, "unverifiable", f"it cannot be counted: {error}")
+        return unverifiable(described.model, claim, f"it cannot be counted: {error}")
 
 
 def _judge_count(
@@ -68,31 +71,23 @@ def _judge_count(
 ) -> Finding:
     figure = _figure(claim)
     if figure is None:
-        return _finding(claim, described, "unverifiable", f"{claim.claim!r} is no count of parameters")
+        return unverifiable(described.model, claim, f"{claim.claim!r} is no count of parameters")
     model = build_skeleton(loaded).model
     table = inventory(model)
     trainable, how, convention = _trainable(loaded, model, lora)
     layers = len(set(table["layer"].dropna())) if per_layer else 1
     expected, rest = divmod(trainable, max(layers, 1))
     if rest:
-        return _finding(claim, described, "unverifiable", f"{trainable:,} are not the same in each of {layers} layers")
+        return unverifiable(described.model, claim, f"{trainable:,} are not the same in each of {layers} layers")
     shown = f"{how}: {trainable:,}" + (f" / {layers} layers = {expected:,}" if per_layer else "")
-    verdict: Verdict = "mismatch"
-    if figure.holds(expected):
-        verdict = "explained" if convention else "ok"
-    elif _cut_off(figure, expected):
-        shown += f"; printed as {figure.text} only where digits are cut off instead of rounded"
-    return Finding(
-        model=described.model,
-        claim=claim.claim,
-        kind=claim.kind,
-        source=claim.source,
-        verdict=verdict,
-        expected=expected,
-        delta=figure.value - expected,
-        convention=convention if verdict == "explained" else None,
-        explanation=shown,
-    )
+    name, note = convention or "as attached", "PEFT's own adapters"
+    counts = Counts(own=Convention(name=name, parameters=expected, derivation=shown, note=note))
+    outcome = weigh(figure, counts)
+    if outcome.verdict == "ok":
+        outcome = Weighed(verdict="explained" if convention else "ok", convention=convention, explanation=shown)
+    elif outcome.verdict == "mismatch":
+        outcome = dataclasses.replace(outcome, explanation=shown)
+    return weighed(described.model, claim, figure, counts, outcome)
 
 
 def _figure(claim: Claim) -> Figure | None:
@@ -103,10 +98,6 @@ def _figure(claim: Claim) -> Figure | None:
         return parse_figure(claim.claim)
     except BadInput:
         return None
-
-
-def _cut_off(figure: Figure, count: int) -> bool:
-    return figure.value <= count <= figure.value + (figure.high - figure.low)
 
 
 def _trainable(loaded: LoadedConfig, model: PreTrainedModel, lora: Mapping[str, Any]) -> tuple[int, str, str | None]:
@@ -168,23 +159,12 @@ def _judge_share(
     table: pd.DataFrame = inventory(model)
     there = int(table.loc[table["component"] == part, "numel"].sum())
     if not there:
-        return _finding(claim, described, "unverifiable", f"the model has no parameters in {part!r}")
+        return unverifiable(described.model, claim, f"the model has no parameters in {part!r}")
     trainable, how, _ = _trainable(loaded, model, lora)
     percent = re.match(r"\s*(\d+(?:\.(\d+))?)\s*%", claim.claim)
     if percent is None:
-        return _finding(claim, described, "unverifiable", f"{claim.claim!r} is no percentage")
+        return unverifiable(described.model, claim, f"{claim.claim!r} is no percentage")
     half = 0.5 * 10.0 ** -len(percent[2] or "")
     share = 100 * trainable / there
     verdict: Verdict = "ok" if abs(share - float(percent[1])) <= half else "mismatch"
-    return _finding(claim, described, verdict, f"{how}; {trainable:,} / {there:,} in {part} = {share:.4g} %")
-
-
-def _finding(claim: Claim, described: Described, verdict: Verdict, explanation: str) -> Finding:
-    return Finding(
-        model=described.model,
-        claim=claim.claim,
-        kind=claim.kind,
-        source=claim.source,
-        verdict=verdict,
-        explanation=explanation,
-    )
+    return found(described.model, claim, verdict, f"{how}; {trainable:,} / {there:,} in {part} = {share:.4g} %")

@@ -21,6 +21,7 @@ from hfcount.auditing.peft_methods import (
     load_base,
     named_base,
 )
+from hfcount.auditing.stating import found
 from hfcount.auditing.stored_adapters import shapes_stored, sizes_stored
 from hfcount.configs import LoadedConfig
 from hfcount.conventions.figures import MOST
@@ -195,14 +196,7 @@ def _finding(
     convention: str | None = None,
 ) -> Finding:
     line = printed_line(claim)
-    return Finding(
-        model=described.model,
-        claim=claim.claim,
-        kind=claim.kind,
-        source=claim.source,
-        verdict=verdict,
-        expected=expected,
-        delta=line.trainable - expected if line is not None and expected is not None else None,
-        convention=convention,
-        explanation=explanation,
+    claimed = None if line is None else line.trainable
+    return found(
+        described.model, claim, verdict, explanation, expected=expected, claimed=claimed, convention=convention
     )

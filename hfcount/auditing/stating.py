@@ -16,6 +16,7 @@ def found(
     *,
     expected: int | None = None,
     claimed: int | None = None,
+    convention: str | None = None,
 ) -> Finding:
     """The finding on `claim`; `claimed` is its figure as a number, for the difference from what is `expected`."""
     return Finding(
@@ -26,22 +27,21 @@ def found(
         verdict=verdict,
         expected=expected,
         delta=None if expected is None or claimed is None else claimed - expected,
+        convention=convention,
         explanation=explanation,
     )
 
 
 def weighed(model: str, claim: Claim, figure: Figure, counts: Counts, outcome: Weighed, remark: str = "") -> Finding:
     """The finding on a figure that was weighed."""
-    return Finding(
-        model=model,
-        claim=claim.claim,
-        kind=claim.kind,
-        source=claim.source,
-        verdict=outcome.verdict,
+    return found(
+        model,
+        claim,
+        outcome.verdict,
+        "; ".join(each for each in (outcome.explanation, remark) if each),
         expected=counts.own.parameters,
-        delta=figure.value - counts.own.parameters,
+        claimed=figure.value,
         convention=outcome.convention,
-        explanation="; ".join(each for each in (outcome.explanation, remark) if each),
     )
 
 

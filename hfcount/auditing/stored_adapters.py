@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, cast
 from hfcount.auditing.finding import Finding, Verdict
 from hfcount.auditing.peft_conventions import RENAMED
 from hfcount.auditing.peft_methods import Adapted, BaseConfig, Unattached, adapt, load_base, named_base
+from hfcount.auditing.stating import found
 from hfcount.configs import LoadedConfig, one_line
 from hfcount.errors import BadInput
 from hfcount.limits import guarded_build
 from hfcount.sources.described import Described
+from hfcount.sources.source import Claim
 
 if TYPE_CHECKING:
     from torch import nn
@@ -240,14 +242,8 @@ def _finding(
     convention: str | None = None,
 ) -> Finding:
     claimed = _count(stored)
-    return Finding(
-        model=described.model,
-        claim=f"{claimed:,}",
-        kind=KIND,
-        source=", ".join(described.checkpoint.header.files) if described.checkpoint else "",
-        verdict=verdict,
-        expected=expected,
-        delta=None if expected is None else claimed - expected,
-        convention=convention,
-        explanation=explanation,
+    source = ", ".join(described.checkpoint.header.files) if described.checkpoint else ""
+    claim = Claim(claim=f"{claimed:,}", value=claimed, kind=KIND, source=source)
+    return found(
+        described.model, claim, verdict, explanation, expected=expected, claimed=claimed, convention=convention
     )
