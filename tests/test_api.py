@@ -54,5 +54,5 @@ def test_compare_keeps_the_order() -> None:
 
 
 def test_what_is_not_public_is_no_attribute() -> None:
-    with pytest.raises(AttributeError, match="no attribute 'audit'"):
-        hfcount.audit  # noqa: B018
+    with pytest.raises(AttributeError, match="no attribute 'download'"):
+        hfcount.download  # noqa: B018

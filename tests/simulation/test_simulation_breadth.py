@@ -103,8 +103,9 @@ def test_every_kind_of_training_is_as_it_really_is(kind, how, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["masked LM", "sequence to sequence", "image classification"])
-def test_every_type_of_a_task_that_is_run_really_is_as_it_was_simulated(task):
-    rows = [simulated.tried(task, *each) for each in simulated.classes_of(task)]
+def test_the_types_of_a_task_that_are_run_really_are_as_they_were_simulated(task):
+    """Every third; scripts/simulated_types.py runs them all."""
+    rows = [simulated.tried(task, *each) for each in list(simulated.classes_of(task))[::3]]
     odd = [each for each in rows if each.real.startswith("differs")]
     # Experts that are run one after the other take what the router gives them, which weights decide.
     # PVT's backward pass peaks 0.3 % higher without memory, in another layer; the step's peak is the same.
