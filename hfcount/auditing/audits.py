@@ -87,6 +87,8 @@ def audit(
     of_hub = (author or search) is not None
     if of_hub and offline:
         raise BadInput("--author and --search ask the Hub, and --offline forbids it; give ids with --from FILE")
+    if limit is not None and not of_hub:
+        raise BadInput(f"--limit {limit}: is for the models of --author and --search, and neither is given")
     if not (targets or listed or of_hub):
         raise BadInput("nothing to audit; name models or folders, or give --from FILE, --author or --search")
     many = bool(listed or of_hub)

@@ -46,6 +46,13 @@ def _of_kind(kind: str) -> Meaning:
     return meaning
 
 
+def _total(count: Count, found: re.Match[str]) -> Counts | None:
+    """The total; a mixture of experts may be called by what is active of it."""
+    counts = _of_kind("total")(count, found)
+    active = tuple(each for each in count.conventions if each.name == "active")
+    return counts and Counts(own=counts.own, others=counts.others + active)
+
+
 def _active(count: Count, found: re.Match[str]) -> Counts | None:
     """The active parameters; all of them where there are no experts to choose from."""
     return _of_kind("active")(count, found) or _of_kind("total")(count, found)
@@ -106,7 +113,7 @@ def with_one_expert(count: Count, experts: int) -> Counts | None:
 
 _NAMES = "|".join(re.escape(name) for name in COMPONENTS)
 MEANINGS: tuple[tuple[str, Meaning], ...] = (
-    (r"total( \(.*\))?|trainable \(full fine-tuning\)", _of_kind("total")),
+    (r"total( \(.*\))?|trainable \(full fine-tuning\)", _total),
     (r"non-embedding( \(.*\))?", _of_kind("non-embedding")),
     (r"active( \(.*\))?", _active),
     (r"embedding", _of_kind("embedding")),

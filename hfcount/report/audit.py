@@ -120,7 +120,9 @@ def _largest(audit: Audit) -> RenderableType:
 
 
 def _off(row: Mapping[str, Any]) -> str:
-    return f"{row['delta'] / row['expected']:+.1%}"
+    """The difference as a share of the count; where it is many times the count, as a factor."""
+    share = row["delta"] / row["expected"]
+    return f"{share:+.1%}" if share < 10 else f"{share + 1:,.0f} times"
 
 
 def audit_document(audit: Audit) -> dict[str, Any]:

@@ -143,3 +143,15 @@ def test_no_scheduler(monkeypatch: pytest.MonkeyPatch) -> None:
         run_on_dask(targets(), audit, MemoryStore(), scheduler="tcp://127.0.0.1:9")
     with pytest.raises(BadInput, match="no address of a Dask scheduler"):
         run_on_dask(targets(), audit, MemoryStore(), scheduler="carrier-pigeon://x")
+
+
+def test_the_command_gives_the_same_rows_on_a_cluster(cluster: Any, tmp_path: Path) -> None:
+    """The audit itself, of the Mini-GPTs' cards, as it is typed."""
+    from hfcount.cli.app import run as typed
+
+    cards = str(Path("model_cards", "hfcount").absolute())
+    local, spread = tmp_path / "local.jsonl", tmp_path / "spread.sqlite"
+    assert typed(["audit", cards, "-q", "--output", str(local)]) == 0
+    assert typed(["audit", cards, "-q", "--output", str(spread), "--scheduler", cluster.scheduler_address]) == 0
+    assert len(rows_in(local)) > 50
+    assert rows_in(spread) == rows_in(local)

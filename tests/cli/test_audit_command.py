@@ -106,6 +106,15 @@ def test_rows_already_crawled(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     }
 
 
+def test_a_mixture_may_be_called_by_its_active_parameters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = json.loads((Path("model_cards") / "mistralai" / "Mixtral-8x7B-v0.1" / "config.json").read_text())
+    crawl = tmp_path / "crawl.jsonl"
+    crawl.write_text(json.dumps({"id": "someone/mixture", "config": config, "card": "It has 12.9B parameters."}))
+    answer = json.loads(audited(capsys, "--from", str(crawl), "--workers", "0", "--format", "json"))
+    (finding,) = answer["findings"]
+    assert (finding["kind"], finding["verdict"], finding["convention"]) == ("total", "explained", "active")
+
+
 def test_the_chart_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     chart = tmp_path / "verdicts.svg"
     audited(capsys, "gpt2", "llama-7b", "--plot", str(chart))
@@ -119,6 +128,7 @@ def test_the_chart_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (["gpt2", "--resume"], 2, "--output"),
         (["gpt2", "--rate", "0"], 2, "--rate 0"),
         (["gpt2", "--limit", "0"], 2, "--limit 0"),
+        (["gpt2", "--limit", "3"], 2, "--author"),
         (["gpt2", "--timeout", "-1"], 2, "--timeout"),
         (["gpt2", "--output", "/no/such/folder/x.jsonl"], 2, "does not exist"),
         (["gpt2", "--plot", "x.bmp"], 2, ".png"),
