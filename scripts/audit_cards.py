@@ -18,9 +18,9 @@ from typing import Any
 from hfcount import audit
 from hfcount.auditing.finding import VERDICTS, Finding
 from hfcount.auditing.one import audit_described
-from hfcount.report.audit import shortened
-from hfcount.report.markdown import markdown_table
-from hfcount.report.units import exact
+from hfcount.reports.audit import shortened
+from hfcount.reports.markdown import markdown_table
+from hfcount.reports.units import exact
 from hfcount.sources.cards import find_card
 from hfcount.sources.claims import claims_in
 from hfcount.sources.described import Described

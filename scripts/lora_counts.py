@@ -76,7 +76,7 @@ def name_of(budget: Budget) -> str:
 
 def table(found: Memory, *, by_rule: bool, unit: int = KIB) -> str:
     """The lab's columns for each regime as a Markdown table, sizes in `unit` bytes."""
-    from hfcount.report.markdown import markdown_table
+    from hfcount.reports.markdown import markdown_table
 
     rows = []
     for each in found.budgets:
@@ -199,8 +199,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("experiments") / "28-lora-counts", help="where to write")
     out: Path = parser.parse_args(arguments).out
-    from hfcount.report.bars import memory_bars
-    from hfcount.report.files import write_figure, write_text
+    from hfcount.reports.bars import memory_bars
+    from hfcount.reports.files import write_figure, write_text
 
     out.mkdir(parents=True, exist_ok=True)
     lab = lab_memory("lab")

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hfcount.report.readme import BEGIN, section_of
+from hfcount.reports.readme import BEGIN, section_of
 
 ROOT = Path(__file__).resolve().parent.parent
 ACTION = yaml.safe_load((ROOT / "action.yml").read_text(encoding="utf-8"))

@@ -33,7 +33,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("simulating", "fitting"),
     ("costing",),
     ("auditing",),
-    ("report",),
+    ("reports",),
     ("cli",),
     ("__main__", ""),
 )

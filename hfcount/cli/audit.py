@@ -111,8 +111,8 @@ def command(
     from hfcount.auditing.audits import audit
     from hfcount.auditing.stores import SUFFIXES
     from hfcount.cli.output import chosen
-    from hfcount.report.figures import check_figure_path
-    from hfcount.report.files import check_writable
+    from hfcount.reports.figures import check_figure_path
+    from hfcount.reports.files import check_writable
 
     stored = output is not None and output.suffix.lower() in SUFFIXES
     written = chosen(format, None if stored else output)
@@ -164,20 +164,20 @@ def _check(rate: float | None, limit: int | None, timeout: float | None) -> None
 
 def _report(result: Audit, format: Format, output: Path | None, plot: Path | None, *, quiet: bool) -> None:
     from hfcount.cli.output import emit, print_text
-    from hfcount.report import audit as report
+    from hfcount.reports import audit as reports
 
     if plot is not None:
-        from hfcount.report.files import write_figure
-        from hfcount.report.verdicts import verdicts_figure
+        from hfcount.reports.files import write_figure
+        from hfcount.reports.verdicts import verdicts_figure
 
         write_figure(plot, verdicts_figure(result.summary))
     if quiet and output is None and format is Format.table:
         print_text("".join(f"{verdict} {number}\n" for verdict, number in result.summary.verdicts.items()))
         return
     renderings = {
-        Format.table: lambda: report.audit_report(result),
-        Format.json: lambda: report.audit_document(result),
-        Format.csv: lambda: report.audit_csv(result),
-        Format.markdown: lambda: report.audit_markdown(result),
+        Format.table: lambda: reports.audit_report(result),
+        Format.json: lambda: reports.audit_document(result),
+        Format.csv: lambda: reports.audit_csv(result),
+        Format.markdown: lambda: reports.audit_markdown(result),
     }
     emit(renderings, format, output)

@@ -16,7 +16,7 @@ from hfcount.cli.options import Format
 from hfcount.errors import BadInput
 
 if TYPE_CHECKING:
-    from hfcount.report.readme import Outcome
+    from hfcount.reports.readme import Outcome
     from hfcount.result import Count
 
 DEFAULT_RANKS = ("8", "16")
@@ -84,7 +84,7 @@ def command(
     Example: [bold]hfcount card gpt2[/bold]
     """
     from hfcount.cli.output import chosen
-    from hfcount.report.readme import check_readme, compare_section, write_section
+    from hfcount.reports.readme import check_readme, compare_section, write_section
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = _ranks(lora_r, no_lora)
@@ -94,7 +94,7 @@ def command(
         check_readme(readme, to_write=write is not None)
 
     from hfcount.api import count
-    from hfcount.report.card import card_section
+    from hfcount.reports.card import card_section
 
     result = count(model, lora_r=ranks, lora_targets=lora_targets, **how)
     switches: list[tuple[str, Sequence[str]]] = [
@@ -150,7 +150,7 @@ def _again(result: Count, switches: Sequence[tuple[str, Sequence[str]]]) -> str:
 def _tell(result: Count) -> None:
     """What is said on stderr: why the model was built after all, why there is no LoRA table."""
     from hfcount.cli.output import tell_detours
-    from hfcount.report.card import without_lora
+    from hfcount.reports.card import without_lora
 
     tell_detours([result])
     for reason in without_lora(result):
@@ -162,8 +162,8 @@ def _answer(
 ) -> None:
     """The section where it is only printed, else what became of the README."""
     from hfcount.cli.output import emit, print_text
-    from hfcount.report.card import card_document, card_text
-    from hfcount.report.csv import count_csv
+    from hfcount.reports.card import card_document, card_text
+    from hfcount.reports.csv import count_csv
 
     if quiet:
         print_text(f"{outcome.state if outcome is not None else result.sizes.total}\n")

@@ -28,7 +28,7 @@ def command(
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
 
-    from hfcount import report
+    from hfcount import reports
     from hfcount.api import compare
 
     results = compare(models, **how)
@@ -37,10 +37,10 @@ def command(
         print_text("".join(f"{each.model}\t{each.sizes.total}\n" for each in results))
     else:
         renderings = {
-            Format.table: lambda: report.terminal.comparison_report(results),
-            Format.json: lambda: report.document.comparison_document(results),
-            Format.csv: lambda: report.csv.comparison_csv(results),
-            Format.markdown: lambda: report.markdown.comparison_markdown(results),
+            Format.table: lambda: reports.terminal.comparison_report(results),
+            Format.json: lambda: reports.document.comparison_document(results),
+            Format.csv: lambda: reports.csv.comparison_csv(results),
+            Format.markdown: lambda: reports.markdown.comparison_markdown(results),
         }
         emit(renderings, written, output)
     return 0 if all(each.all_matches for each in results) else 1

@@ -57,13 +57,13 @@ def command(
     ranks = options.ranks(lora_r)
     written = chosen(format, output)
     if plot is not None:
-        from hfcount.report.figures import check_figure_path
-        from hfcount.report.files import check_writable
+        from hfcount.reports.figures import check_figure_path
+        from hfcount.reports.files import check_writable
 
         check_figure_path(plot)
         check_writable(plot)
 
-    from hfcount import report
+    from hfcount import reports
     from hfcount.api import count
 
     detailed = by is not By.component or plot is not None
@@ -76,15 +76,15 @@ def command(
         )
     else:
         renderings = {
-            Format.table: lambda: report.terminal.count_report(result, by=by.value),
-            Format.json: lambda: report.document.count_document(result, by=by.value),
-            Format.csv: lambda: report.csv.count_csv(result, by=by.value),
-            Format.markdown: lambda: report.markdown.count_markdown(result, by=by.value),
+            Format.table: lambda: reports.terminal.count_report(result, by=by.value),
+            Format.json: lambda: reports.document.count_document(result, by=by.value),
+            Format.csv: lambda: reports.csv.count_csv(result, by=by.value),
+            Format.markdown: lambda: reports.markdown.count_markdown(result, by=by.value),
         }
         emit(renderings, written, output)
     if plot is not None:
-        from hfcount.report.figures import distribution
-        from hfcount.report.files import write_figure
+        from hfcount.reports.figures import distribution
+        from hfcount.reports.files import write_figure
 
         write_figure(plot, distribution(result.parts, title=result.model))
     return 0 if result.all_matches else 1

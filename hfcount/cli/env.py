@@ -13,7 +13,7 @@ def command(format: options.FormatOption = None, output: options.Output = None, 
     """
     from hfcount.cli.output import chosen, emit, print_text
     from hfcount.environment import environment
-    from hfcount.report import csv, environments
+    from hfcount.reports import csv, environments
 
     written = chosen(format, output)
     found = environment()

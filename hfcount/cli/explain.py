@@ -35,7 +35,7 @@ def command(
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
 
-    from hfcount import report
+    from hfcount import reports
     from hfcount.api import explain
 
     result, explanation = explain(model, figure, **how)
@@ -44,10 +44,10 @@ def command(
         print_text("".join(f"{each.convention.name}\n" for each in explanation.matches))
     else:
         renderings = {
-            Format.table: lambda: report.terminal.explanation_report(result, explanation),
-            Format.json: lambda: report.document.explanation_document(result, explanation),
-            Format.csv: lambda: report.csv.explanation_csv(explanation),
-            Format.markdown: lambda: report.markdown.explanation_markdown(result, explanation),
+            Format.table: lambda: reports.terminal.explanation_report(result, explanation),
+            Format.json: lambda: reports.document.explanation_document(result, explanation),
+            Format.csv: lambda: reports.csv.explanation_csv(explanation),
+            Format.markdown: lambda: reports.markdown.explanation_markdown(result, explanation),
         }
         emit(renderings, written, output)
     return 0 if explanation.explained else 1

@@ -53,7 +53,7 @@ def command(
     Example: [bold]hfcount formula gpt2[/bold]
     """
     from hfcount.cli.output import print_text
-    from hfcount.report.files import check_writable, write_text
+    from hfcount.reports.files import check_writable, write_text
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     if output is not None:
@@ -82,7 +82,7 @@ def _written(answer: FormulaAnswer, written: Written, *, to_screen: bool) -> str
         return f"{answer.latex}\n" if answer.latex is not None else None
     if written is Written.python:
         return answer.python
-    from hfcount.report.formula import formula_document, formula_report
+    from hfcount.reports.formula import formula_document, formula_report
 
     if written is Written.json:
         import json

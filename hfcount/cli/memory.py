@@ -82,7 +82,7 @@ def command(
 
 def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool) -> None:
     from hfcount.cli.output import emit, print_text
-    from hfcount.report import memory as report
+    from hfcount.reports import memory as report
 
     if quiet or written is Format.csv:
         for warning in found.warnings:  # the other reports have it
@@ -102,9 +102,9 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
 
 def _draw(found: Any, plot: Path) -> None:
     """The curve of a simulated step, else stacked bars."""
-    from hfcount.report.bars import memory_bars, stacks_of
-    from hfcount.report.files import write_figure
-    from hfcount.report.simulated import timeline
+    from hfcount.reports.bars import memory_bars, stacks_of
+    from hfcount.reports.files import write_figure
+    from hfcount.reports.simulated import timeline
 
     title = f"{found.model}: {found.precision}, batch {found.batch:,} x {found.seq:,} tokens"
     stacks = stacks_of(found.budgets)
@@ -113,8 +113,8 @@ def _draw(found: Any, plot: Path) -> None:
 
 def _check_figure(plot: Path | None) -> None:
     if plot is not None:
-        from hfcount.report.figures import check_figure_path
-        from hfcount.report.files import check_writable
+        from hfcount.reports.figures import check_figure_path
+        from hfcount.reports.files import check_writable
 
         check_figure_path(plot)
         check_writable(plot)

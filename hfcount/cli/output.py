@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfcount.cli.options import FORMAT_OF_SUFFIX, Format
-from hfcount.report.files import check_writable, write_text
+from hfcount.reports.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from hfcount.result import Count
@@ -57,7 +57,7 @@ def table_text(body: Any, *, to_screen: bool) -> str:
     """A rich renderable as text: as wide and as colourful as the terminal, if it goes to one."""
     from rich.console import Console
 
-    from hfcount.report.terminal import to_text
+    from hfcount.reports.terminal import to_text
 
     screen = Console()
     on_terminal = to_screen and screen.is_terminal

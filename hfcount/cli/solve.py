@@ -59,7 +59,7 @@ def command(
     if quiet:
         print_text(f"{solution.nearest.value}\n" if solution.nearest is not None else "")
     else:
-        from hfcount.report.solve import solution_document, solution_report
+        from hfcount.reports.solve import solution_document, solution_report
 
         renderings = {
             Format.table: lambda: solution_report(solution),

@@ -14,7 +14,7 @@ import pytest
 import hfcount
 from hfcount.cli.app import run
 from hfcount.errors import BadInput
-from hfcount.report.readme import BEGIN, END, PROVENANCE, section_of
+from hfcount.reports.readme import BEGIN, END, PROVENANCE, section_of
 
 CARDS = Path(hfcount.__file__).parent.parent / "model_cards"
 Call = Callable[..., tuple[int, str, str]]

@@ -82,7 +82,7 @@ def test_the_chart(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_bars_of_a_chart_are_the_buckets() -> None:
     import hfcount
-    from hfcount.report.bars import memory_bars, stacks_of
+    from hfcount.reports.bars import memory_bars, stacks_of
 
     found = hfcount.memory("mini-gpt-lora-lab", batch=16, seq=32)
     axes = memory_bars(stacks_of(found.budgets), title="").axes[0]

@@ -45,7 +45,7 @@ def test_the_timeline(tmp_path: Path) -> None:
 
 def test_the_timeline_is_the_curve() -> None:
     import hfcount
-    from hfcount.report.simulated import timeline
+    from hfcount.reports.simulated import timeline
 
     found = hfcount.memory(
         "mini-gpt-lora-lab", batch=2, precision="bf16", regimes=["full"], method="simulated", curves=True

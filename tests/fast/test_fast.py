@@ -15,7 +15,7 @@ from hfcount.cli.app import run
 from hfcount.errors import BadInput
 from hfcount.fast import NotCovered, fast_count
 from hfcount.fast.fields import plain_fields
-from hfcount.report.document import count_document, explanation_document
+from hfcount.reports.document import count_document, explanation_document
 from hfcount.sources import Source, resolve
 from hfcount.sources.cards import card_names, load_card
 

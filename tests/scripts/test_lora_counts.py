@@ -52,7 +52,7 @@ def test_the_report_names_its_denominators(written: Path) -> None:
 
 
 def test_the_chart_shows_the_table(lora_counts: ModuleType, written: Path) -> None:
-    from hfcount.report.bars import memory_bars
+    from hfcount.reports.bars import memory_bars
 
     assert (written / "memory_breakdown.png").read_bytes().startswith(b"\x89PNG")
     found = lora_counts.lab_memory("lab")

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from hfcount.report.markdown import markdown_table
+from hfcount.reports.markdown import markdown_table
 
 
 def table(found: Mapping[str, Any]) -> Table:

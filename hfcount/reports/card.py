@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from hfcount.formulas import legend, pretty
-from hfcount.report.document import count_document
-from hfcount.report.markdown import markdown_table
-from hfcount.report.readme import BEGIN, END, PROVENANCE, Outcome
-from hfcount.report.units import exact, label, percent, share, short
+from hfcount.reports.document import count_document
+from hfcount.reports.markdown import markdown_table
+from hfcount.reports.readme import BEGIN, END, PROVENANCE, Outcome
+from hfcount.reports.units import exact, label, percent, share, short
 from hfcount.result import Count
 
 

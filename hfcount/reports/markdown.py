@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from hfcount.formulas import legend, pretty
-from hfcount.report.document import breakdown_rows
-from hfcount.report.units import convention_name, difference, exact, label, percent, share, short, without_form
+from hfcount.reports.document import breakdown_rows
+from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hfcount.errors import BadInput
-from hfcount.report.files import check_writable, write_figure, write_text
+from hfcount.reports.files import check_writable, write_figure, write_text
 
 
 def test_text_replaces_the_old_file(tmp_path: Path) -> None:

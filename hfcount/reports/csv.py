@@ -7,7 +7,7 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hfcount.report.document import breakdown_rows
+from hfcount.reports.document import breakdown_rows
 from hfcount.result import Count
 
 

@@ -10,9 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from hfcount.memory_answer import Budget, Comparison, Memory
-from hfcount.report.figures import PALETTE
-from hfcount.report.terminal import BAD, DIM, GOOD, plain_table
-from hfcount.report.units import difference, exact, memory_unit, memory_with_unit, regime_title, short
+from hfcount.reports.figures import PALETTE
+from hfcount.reports.terminal import BAD, DIM, GOOD, plain_table
+from hfcount.reports.units import difference, exact, memory_unit, memory_with_unit, regime_title, short
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hfcount.memory_answer import BUCKETS, Budget
-from hfcount.report.figures import PALETTE
-from hfcount.report.memory import TITLES, regime_name
-from hfcount.report.units import memory_unit
+from hfcount.reports.figures import PALETTE
+from hfcount.reports.memory import TITLES, regime_name
+from hfcount.reports.units import memory_unit
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,12 +9,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hfcount.report import csv, document, environments, markdown, terminal
+    from hfcount.reports import csv, document, environments, markdown, terminal
 
 __all__ = ["csv", "document", "environments", "markdown", "terminal"]
 
 
 def __getattr__(name: str) -> Any:
     if name in __all__:
-        return importlib.import_module(f"hfcount.report.{name}")
-    raise AttributeError(f"module 'hfcount.report' has no attribute {name!r}")
+        return importlib.import_module(f"hfcount.reports.{name}")
+    raise AttributeError(f"module 'hfcount.reports' has no attribute {name!r}")

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from hfcount.formulas import pretty
 from hfcount.formulas.solve import Candidate, Solution
-from hfcount.report.document import SCHEMA
-from hfcount.report.terminal import BAD, DIM, plain_table
-from hfcount.report.units import difference, exact, percent
+from hfcount.reports.document import SCHEMA
+from hfcount.reports.terminal import BAD, DIM, plain_table
+from hfcount.reports.units import difference, exact, percent
 
 
 def solution_report(solution: Solution) -> RenderableType:

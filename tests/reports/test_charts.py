@@ -8,8 +8,8 @@ import pytest
 
 from hfcount.api import count
 from hfcount.errors import BadInput
-from hfcount.report.figures import check_figure_path, distribution, rows_of_groups
-from hfcount.report.files import write_figure
+from hfcount.reports.figures import check_figure_path, distribution, rows_of_groups
+from hfcount.reports.files import write_figure
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from hfcount.errors import BadInput
-from hfcount.report.files import check_writable, write_bytes
+from hfcount.reports.files import check_writable, write_bytes
 
 BEGIN, END = "<!-- hfcount:begin -->", "<!-- hfcount:end -->"
 PROVENANCE = "### How it was counted"

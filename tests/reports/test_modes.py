@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from hfcount.api import Count, compare, count, explain
-from hfcount.report import csv, document, markdown, terminal
+from hfcount.reports import csv, document, markdown, terminal
 
 GPT2_TOTAL = 124_439_808
 GPT2_R8 = 294_912

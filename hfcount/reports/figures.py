@@ -10,7 +10,7 @@ from hfcount.breakdown import OUTSIDE, component_by_layer
 from hfcount.components import COMPONENTS
 from hfcount.errors import BadInput
 from hfcount.parts import Part
-from hfcount.report.units import exact, label, share, short
+from hfcount.reports.units import exact, label, share, short
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hfcount.auditing.finding import VERDICTS
-from hfcount.report.figures import PALETTE
-from hfcount.report.units import exact
+from hfcount.reports.figures import PALETTE
+from hfcount.reports.units import exact
 
 if TYPE_CHECKING:
     import pandas as pd

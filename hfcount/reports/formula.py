@@ -13,9 +13,9 @@ from rich.text import Text
 from hfcount.formula_answer import FormulaAnswer
 from hfcount.formulas import pretty
 from hfcount.formulas.closed_form import ClosedForm
-from hfcount.report.document import SCHEMA
-from hfcount.report.terminal import BAD, DIM, GOOD, heading, plain_table
-from hfcount.report.units import exact, label
+from hfcount.reports.document import SCHEMA
+from hfcount.reports.terminal import BAD, DIM, GOOD, heading, plain_table
+from hfcount.reports.units import exact, label
 
 _ORIGINS = {
     "catalogue": "from the catalogue",

@@ -11,7 +11,7 @@ from rich.text import Text
 
 from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
-from hfcount.report.units import convention_name, difference, exact, label, percent, share, short, without_form
+from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfcount.report import units
+from hfcount.reports import units
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,8 @@ from markdown_it import MarkdownIt
 
 from hfcount.api import Count, count
 from hfcount.errors import BadInput
-from hfcount.report.card import card_section, without_lora
-from hfcount.report.readme import (
+from hfcount.reports.card import card_section, without_lora
+from hfcount.reports.readme import (
     BEGIN,
     END,
     PROVENANCE,

@@ -12,12 +12,12 @@ from rich.text import Text
 from hfcount.fitting import Fit
 from hfcount.formulas import pretty
 from hfcount.memory_answer import BUCKETS, Budget, Memory
-from hfcount.report.csv import to_csv
-from hfcount.report.document import SCHEMA
-from hfcount.report.markdown import markdown_table
-from hfcount.report.simulated import comparison_document, simulated_sections
-from hfcount.report.terminal import BAD, DIM, GOOD, heading, plain_table
-from hfcount.report.units import exact, memory, memory_unit, memory_with_unit, regime_title, share
+from hfcount.reports.csv import to_csv
+from hfcount.reports.document import SCHEMA
+from hfcount.reports.markdown import markdown_table
+from hfcount.reports.simulated import comparison_document, simulated_sections
+from hfcount.reports.terminal import BAD, DIM, GOOD, heading, plain_table
+from hfcount.reports.units import exact, memory, memory_unit, memory_with_unit, regime_title, share
 
 TITLES = {
     "weights": "Weights",

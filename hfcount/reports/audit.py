@@ -12,11 +12,11 @@ from rich.text import Text
 
 from hfcount.auditing.audits import Audit
 from hfcount.auditing.finding import FIELDS, VERDICTS, Finding
-from hfcount.report.csv import to_csv
-from hfcount.report.document import SCHEMA
-from hfcount.report.markdown import markdown_table
-from hfcount.report.terminal import BAD, DIM, GOOD, plain_table
-from hfcount.report.units import difference, exact
+from hfcount.reports.csv import to_csv
+from hfcount.reports.document import SCHEMA
+from hfcount.reports.markdown import markdown_table
+from hfcount.reports.terminal import BAD, DIM, GOOD, plain_table
+from hfcount.reports.units import difference, exact
 
 MARKS = {"ok": "✓", "explained": "≈", "mismatch": "✗", "unverifiable": "?", "error": "!"}
 STYLES = {"ok": GOOD, "explained": GOOD, "mismatch": BAD, "unverifiable": DIM, "error": BAD}
