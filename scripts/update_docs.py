@@ -7,6 +7,11 @@ A block in README.md or docs/*.md is two lines and a fence:
     ... written by this script ...
     ```
 
+A figure in a sentence is an expression and its value (see doc_figures.py), and what the reference takes from the program
+itself stands between two comments (see doc_reference.py):
+
+    GPT-2 has <!-- = count("gpt2").sizes.total -->124,439,808<!-- end --> parameters.
+
     python scripts/update_docs.py            # write
     python scripts/update_docs.py --check    # exit 1 if a block is not what the command prints
 """
@@ -20,6 +25,9 @@ import re
 import shlex
 import sys
 from pathlib import Path
+
+from doc_figures import BadFigure, with_figures
+from doc_reference import with_reference
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
@@ -38,23 +46,30 @@ def output_of(arguments: str) -> str:
 
 
 def renewed(text: str) -> str:
-    """`text` with every block's body as its command prints it now."""
+    """`text` with every block's body as its command prints it now, and every figure as it is; BadFigure for no figure."""
 
     def body(block: re.Match[str]) -> str:
         shown = f"$ hfcount {block['arguments']}\n" if block["language"] == "text" else ""
         return f"{block[1]}{shown}{output_of(block['arguments']).rstrip()}\n{block[5]}"
 
-    return BLOCK.sub(body, text)
+    return with_figures(with_reference(BLOCK.sub(body, text), output_of))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a document is stale")
-    check = parser.parse_args().check
+    parser.add_argument("paths", nargs="*", type=Path, help="these alone; README.md and all of docs/ if not given")
+    given = parser.parse_args()
+    check = given.check
+    chosen = [path.resolve() for path in given.paths] or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     stale = []
-    for path in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]:
+    for path in chosen:
         old = path.read_text(encoding="utf-8")
-        new = renewed(old)
+        try:
+            new = renewed(old)
+        except BadFigure as error:
+            print(f"{path.relative_to(ROOT)}: {error}", file=sys.stderr)
+            return 2
         if new != old:
             stale.append(path.relative_to(ROOT))
             if not check:

@@ -71,8 +71,7 @@ def test_extrapolated_is_whole(name, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PATTERNS)
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("rank", [0, 4])
+@pytest.mark.parametrize(("rank", "checkpointing"), [(0, True), (4, False)], ids=["full, checkpointed", "lora"])
 def test_extrapolated_is_whole_in_every_kind_of_training(name, rank, checkpointing, tmp_path):
     _check(name, tmp_path, wished(rank=rank, checkpointing=checkpointing))
 
