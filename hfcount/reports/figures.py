@@ -81,11 +81,11 @@ def _stacks(layers: pd.DataFrame) -> list[tuple[str, Any]]:
 
 def distribution(parts: Sequence[Part], *, title: str) -> Figure:
     """A horizontal stacked bar per group of the inventory, with its exact count at the end."""
-    from matplotlib.figure import Figure
+    from hfcount.reports.charts import Chart
 
     rows = rows_of_groups(parts)
     height = 0.5 + 0.3 * len(rows)  # inches of the bars alone, so that all charts have bars of one height
-    figure = Figure(figsize=(9.5, height))
+    figure = Chart(figsize=(9.5, height))
     axes = figure.add_axes((0, 0, 1, 1))
     _stacked_bars(axes, rows)
     total = sum(part.numel for part in parts)

@@ -106,10 +106,10 @@ def comparison_document(each: Comparison) -> dict[str, Any]:
 
 def timeline(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
     """Memory over the step, a panel for each regime, the buckets stacked; the phases are told by lines and names."""
-    from matplotlib.figure import Figure
+    from hfcount.reports.charts import Chart
 
     height = 2.6
-    figure = Figure(figsize=(9.5, height * len(curves)))
+    figure = Chart(figsize=(9.5, height * len(curves)))
     highest = max(int(lines[list(TITLES)].sum(axis=1).max()) for lines in curves.values())
     unit = memory_unit(highest)
     for index, (name, lines) in enumerate(curves.items()):

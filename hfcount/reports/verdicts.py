@@ -23,11 +23,11 @@ MOST_KINDS = 16
 
 def verdicts_figure(summary: Summary) -> Figure:
     """Two panels: a bar for each kind of claim, and the figures that are not their count by how far they are off."""
-    from matplotlib.figure import Figure
+    from hfcount.reports.charts import Chart
 
     kinds = _fewer(summary.verdict_frame())
     height = 1.1 + 0.3 * max(len(kinds), 6)
-    figure = Figure(figsize=(11, height), layout="constrained")
+    figure = Chart(figsize=(11, height), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1.5, 1))
     _by_kind(left, kinds)
     _by_distance(right, summary.off_frame())
