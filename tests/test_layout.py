@@ -34,6 +34,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("costing",),
     ("auditing",),
     ("reports",),
+    ("app",),
     ("cli",),
     ("__main__", ""),
 )

@@ -16,7 +16,7 @@ except ImportError:
     from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from hfcount._version import __version__
-from hfcount.cli import audit, card, compare, count, env, explain, formula, memory, solve
+from hfcount.cli import app_command, audit, card, compare, count, env, explain, formula, memory, solve
 from hfcount.cli.options import card_names_starting
 from hfcount.errors import HfcountError
 
@@ -72,6 +72,7 @@ app.command("compare")(compare.command)
 app.command("memory")(memory.command)
 app.command("audit")(audit.command)
 app.command("card", cls=card.OptionalPaths)(card.command)
+app.command("app")(app_command.command)
 app.command("env")(env.command)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-SourceKind = Literal["card", "folder", "hub", "header", "type"]
+SourceKind = Literal["card", "folder", "hub", "header", "type", "pasted"]
 
 
 @dataclass(frozen=True, kw_only=True)

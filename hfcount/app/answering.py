@@ -1,0 +1,154 @@
+"""What happens when something on the page changes: from its inputs to what it shows."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from hfcount.app import answers, views
+from hfcount.app.answers import Answer
+from hfcount.app.latest import Latest
+from hfcount.app.link import from_query, to_query
+from hfcount.app.state import NAMES, State, state_of
+from hfcount.app.worker import Worker
+from hfcount.errors import HfcountError
+
+SHOWN = (
+    "message", "headline", "status", "chart", "explanation", "equations", "conventions", "lora", "budget", "remarks",
+)  # fmt: skip
+"""The parts of the page that an answer fills, in the order of the outputs."""
+
+QUIET_SECONDS = 0.3
+"""A model is built when nothing has changed for so long: not for every letter that is typed."""
+
+_FOLLOWS = "from the catalogue of verified closed forms; the class itself is being built empty and counted …"
+_BUILDING = "the catalogue has no form for this; the class itself is being built empty and counted …"
+_COUNTING = '<p class="dim">being worked out …</p>'
+
+
+class Answering:
+    """The page's answers; `worker` builds the models, a question at a time for all visitors."""
+
+    def __init__(self, worker: Worker) -> None:
+        self.worker = worker
+        self._latest = Latest()
+
+    def at_once(self, request: gr.Request, *values: Any) -> list[Any]:
+        """The catalogue's answer, and the query of the link; or the message, and everything else as it was."""
+        try:
+            state = state_of(values)
+            found = answers.at_once(state, answers.source_of(state))
+        except HfcountError as error:
+            self._latest.note(_session(request), None)
+            return [*shown(message=views.message(str(error))), gr.skip()]
+        self._latest.note(_session(request), state)
+        query = to_query(state) or ""
+        if found is None:
+            return [*shown(message="", status=views.status(_BUILDING, "wait")), query]
+        return [*shown(message="", status=views.status(_FOLLOWS, "wait"), **_parts(found)), query]
+
+    def exactly(self, request: gr.Request, *values: Any) -> Iterator[list[Any]]:
+        """The count of the class itself, then the budget; nothing where something else has been asked since."""
+        session = _session(request)
+        try:
+            state = state_of(values)
+            if self._outdated(session, state):
+                return
+            source = answers.source_of(state)
+            found = self.worker.ask(answers.exactly, state, source)
+            if not self._latest.is_it(session, state):
+                return
+            verdict = views.status(_verdict(found, answers.at_once(state, source)), "good")
+            yield shown(message="", status=verdict, **_parts(found))
+            budget = self.worker.ask(answers.budgets, state, source)
+            if self._latest.is_it(session, state):
+                yield shown(budget=views.budget(budget))
+        except HfcountError as error:
+            if self._latest.is_it(session, state):
+                yield shown(message=views.message(str(error)), status="")
+
+    def _outdated(self, session: str, state: State) -> bool:
+        """Whether something else is asked, now or within the time for which a visitor who types is waited for."""
+        if self._latest.is_it(session, state):
+            time.sleep(QUIET_SECONDS)
+        return not self._latest.is_it(session, state)
+
+
+def _session(request: gr.Request) -> str:
+    return request.session_hash or ""
+
+
+def shown(**parts: str) -> list[Any]:
+    """The outputs of an event, those that are not given as they were."""
+    assert set(parts) <= set(SHOWN)
+    return [parts.get(name, gr.skip()) for name in SHOWN]
+
+
+def _parts(found: Answer) -> dict[str, str]:
+    return {
+        "headline": views.headline(found),
+        "chart": views.chart(found),
+        "explanation": views.explanation(found),
+        "equations": views.equations(found),
+        "conventions": views.conventions(found),
+        "lora": views.lora(found),
+        "remarks": views.remarks(found),
+    }
+
+
+def _verdict(found: Answer, before: Answer | None) -> str:
+    """What the exact count is, beside what was shown before it."""
+    counted = f"counted on {found.count['model_class']} itself, built empty"
+    if before is None:
+        return counted
+    if found.same_figures(before):
+        return f"{counted}: equal to the catalogue's figures"
+    return f"{counted}; the catalogue's figures differed and are replaced: please report it"
+
+
+def restored(query: str | None) -> list[Any]:
+    """The inputs as a link has them, and what is wrong with it; then they are those of the page as it opens."""
+    fault = ""
+    try:
+        state = from_query(query or "")
+    except HfcountError as error:
+        state, fault = State(), f"this link cannot be used: {error}"
+    values = [getattr(state, name) for name in NAMES]
+    return [*(list(each) if isinstance(each, tuple) else each for each in values), views.message(fault)]
+
+
+def loaded_config(*values: Any) -> list[Any]:
+    """The model's config.json for the box, and the message where there is none."""
+    try:
+        state = state_of(values)
+        source = answers.source_of(state)
+    except HfcountError as error:
+        return [gr.skip(), views.message(str(error))]
+    return [json.dumps(source.config, indent=2, ensure_ascii=False), ""]
+
+
+def downloaded(answering: Answering, suffix: str) -> Callable[..., list[Any]]:
+    """The event that makes the file of the results that ends in `suffix`."""
+
+    def make(*values: Any) -> list[Any]:
+        try:
+            state = state_of(values)
+            data = answering.worker.ask(answers.file_of, suffix, state, answers.source_of(state))
+        except HfcountError as error:
+            return [None, views.message(str(error))]
+        folder = Path(tempfile.mkdtemp(prefix="hfcount-"))
+        path = folder / f"{_file_name(state)}.{suffix}"
+        path.write_bytes(data)
+        return [str(path), ""]
+
+    return make
+
+
+def _file_name(state: State) -> str:
+    return "config" if state.config else state.model.rsplit("/", 1)[-1].rsplit(":", 1)[-1]
