@@ -15,7 +15,7 @@ import torch
 import transformers
 from kept_by_autograd import CORE, FAMILIES, TINY, Run, family_ids, kept_bytes, plain, smallest, trained, training_of
 
-from hfcount.budget.activations import Setting, activations, lab_rule, symbols_of, text_of
+from hfcount.budget.activations import Setting, activations, closed_form, lab_rule, symbols_of, text_of
 from hfcount.budget.activations.tape import KERNELS, Kernels
 
 PRECISIONS: tuple[tuple[str, str | None], ...] = (
@@ -69,6 +69,23 @@ FEW = [
     Run(targets=SOME, attention="eager", checkpointing=True),
     Run(targets=ALL, quantized="prepared"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def _whatever_is_installed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The dataflows are held to what is installed, whether or not a user would be told that they are."""
+    if "installed" not in request.node.name:
+        monkeypatch.setattr(closed_form, "other_versions", lambda: "")
+
+
+def test_other_versions_than_the_installed_make_it_an_estimate(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(closed_form, "HELD_WITH", {"transformers": "1.2", "torch": torch.__version__[:4]})
+    monkeypatch.setattr(closed_form, "other_versions", closed_form.other_versions.__wrapped__)
+    kind, fields, _ = FAMILIES["llama"]
+    found = activations(plain(kind, fields, Run()), training_of(trained(kind, fields, Run())), Run().setting)
+    assert not found.exact
+    assert "held to real steps with transformers 1.2, installed is 5." in found.basis
+    assert "torch" not in found.basis
 
 
 def check(family: str, run: Run) -> None:

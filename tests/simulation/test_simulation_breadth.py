@@ -184,7 +184,7 @@ def test_the_operator_that_stops_it_is_named_and_the_closed_form_stands(stop, wo
     (budget,) = found.budgets
     assert budget.method == "closed-form"
     assert budget.total_bytes == hfcount.memory(str(tmp_path), seq=8, regimes=("full",)).budgets[0].total_bytes
-    (note,) = [each for each in found.notes if "closed form" in each]
+    (note,) = [each for each in found.notes if "cannot be simulated" in each]
     assert note.startswith(f"full: the closed form, since the step cannot be simulated: {words}")
     assert "\n" not in note
 
