@@ -9,18 +9,19 @@ from typing import TYPE_CHECKING, Any
 from hfcount.configs import load_config
 from hfcount.errors import BadInput
 from hfcount.formulas.model_types import is_model_type, load_model_type
-from hfcount.result import PACKAGES, Component, Count, components, versions
+from hfcount.result import PACKAGES, Compared, Component, Count, Explained, components, versions
 from hfcount.sources import Source, resolve
 
 if TYPE_CHECKING:
-    from hfcount.conventions import Explanation
     from hfcount.formula_answer import FormulaAnswer
     from hfcount.lora import LoraOptions
 
 __all__ = [
     "PACKAGES",
+    "Compared",
     "Component",
     "Count",
+    "Explained",
     "compare",
     "components",
     "count",
@@ -156,10 +157,13 @@ def _built(
     )
 
 
-def explain(model: str, figure: str, **how: Any) -> tuple[Count, Explanation]:
+def explain(model: str, figure: str, **how: Any) -> Explained:
     """Which convention gives the published `figure` ("117M") for `model`; `how` is as in `count`.
 
-    Raises BadInput for what is no figure.
+    The answer is the pair of the count and the explanation. Raises BadInput for what is no figure, or SourceError.
+
+    >>> explain("gpt2", "117M", fast=True).explanation.explained
+    False
     """
     from hfcount.conventions import Subject, parse_figure
     from hfcount.conventions import explain as search
@@ -167,7 +171,7 @@ def explain(model: str, figure: str, **how: Any) -> tuple[Count, Explanation]:
     parse_figure(figure)  # refuse a bad figure before anything is built
     counted = count(model, **how)
     subject = Subject(parts=counted.parts, sizes=counted.sizes, config=counted.config, model=counted.model)
-    return counted, search(figure, counted.conventions, subject)
+    return Explained(counted, search(figure, counted.conventions, subject))
 
 
 def formula(
@@ -250,9 +254,13 @@ def _formula_alone(source: Source, settings: Sequence[str], class_name: str | No
     )
 
 
-def compare(models: Sequence[str], **how: Any) -> tuple[Count, ...]:
-    """The counts of several models, in the order asked; `how` is as in `count`."""
-    return tuple(count(model, **how) for model in models)
+def compare(models: Sequence[str], **how: Any) -> Compared:
+    """The counts of several models, in the order asked; `how` is as in `count`. Raises BadInput or SourceError.
+
+    >>> [each.sizes.total for each in compare(["gpt2", "gpt2-xl"], fast=True)]
+    [124439808, 1557611200]
+    """
+    return Compared(count(model, **how) for model in models)
 
 
 def as_settings(settings: Mapping[str, Any] | Sequence[str]) -> Sequence[str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from hfcount.formulas.closed_form import ClosedForm
 from hfcount.formulas.form import Form
 from hfcount.formulas.verified import closed_form_of
+from hfcount.shown import Charted
 from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class FormulaAnswer:
+class FormulaAnswer(Charted):
     """The closed form of a model's parameter count, and the count.
 
     Attributes:

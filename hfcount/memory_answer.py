@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hfcount.shown import Charted
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -116,7 +118,7 @@ class Comparison:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Memory:
+class Memory(Charted):
     """The budgets of one model under one way to train.
 
     Attributes:

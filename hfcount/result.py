@@ -6,14 +6,18 @@ import dataclasses
 import functools
 import importlib.metadata
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from hfcount.breakdown import breakdown
+from hfcount.shown import Charted
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from hfcount.conventions import Convention
+    from hfcount.breakdown import Grouping
+    from hfcount.conventions import Convention, Explanation
     from hfcount.formulas import ClosedForm
-    from hfcount.lora import LoraCount
+    from hfcount.lora import LoraRows
     from hfcount.parts import Part, Sizes
     from hfcount.sources import Source
 
@@ -31,7 +35,7 @@ class Component:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Count:
+class Count(Charted):
     """Everything that `count` finds out about one model.
 
     Attributes:
@@ -60,13 +64,29 @@ class Count:
     components: tuple[Component, ...]
     form: ClosedForm | None
     conventions: tuple[Convention, ...]
-    lora: tuple[LoraCount, ...]
+    lora: LoraRows
     notes: tuple[str, ...]
     versions: Mapping[str, str]
     parts: tuple[Part, ...] = dataclasses.field(repr=False, compare=False)
     config: Any = dataclasses.field(repr=False, compare=False)
     table: pd.DataFrame | None = dataclasses.field(default=None, repr=False, compare=False)
     detour: str | None = None
+
+    def to_frame(self, *, by: Grouping = "component") -> pd.DataFrame:
+        """The parameters summed `by` component, layer, module or parameter, a pandas DataFrame.
+
+        Columns: name, parameters (exact), share (a fraction of all), formula (of a component, else None). They add up
+        to the total.
+        """
+        import pandas as pd
+
+        texts = {each.component: each.formula for each in self.components} if by == "component" else {}
+        rows = [
+            {"name": each.name, "parameters": each.parameters, "share": each.share, "formula": texts.get(each.name)}
+            for each in breakdown(self.parts, by)
+        ]
+        frame = pd.DataFrame(rows, columns=["name", "parameters", "share", "formula"])
+        return frame.astype({"parameters": "int64", "formula": "object"})
 
     @property
     def built(self) -> bool:
@@ -82,6 +102,23 @@ class Count:
     def all_matches(self) -> bool:
         """Whether every closed form here, the adapters' included, equals its count."""
         return self.form_matches is not False and all(each.matches is not False for each in self.lora)
+
+
+class _Explained(NamedTuple):
+    counted: Count
+    explanation: Explanation
+
+
+class Explained(Charted, _Explained):
+    """What `explain` answers: the pair of the count and what is known of the figure, `count, explanation = ...`."""
+
+    __slots__ = ()
+
+
+class Compared(Charted, tuple["Count", ...]):
+    """What `compare` answers: the counts in the order asked, a tuple that shows them side by side."""
+
+    __slots__ = ()
 
 
 def components(parts: Iterable[Part], form: ClosedForm | None) -> tuple[Component, ...]:

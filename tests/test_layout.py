@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,7 @@ PACKAGE = Path(hfcount.__file__).parent
 # except within one package or where a floor is marked as a staircase (its modules form one small stack).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
-    ("dtypes", "minigpt", "parts", "quiet"),
+    ("dtypes", "minigpt", "parts", "quiet", "shown"),
     ("sources",),
     ("limits", "classes", "overrides", "configs"),
     ("skeleton",),
@@ -26,7 +27,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("result",),
     ("fast",),
     ("formula_answer",),
-    ("environment", "api"),
+    ("environment", "api", "live"),
     ("solving", "memory_answer", "workbench"),
     ("simulation",),
     ("budgeting",),
@@ -88,6 +89,28 @@ def test_every_module_has_a_floor() -> None:
     rooms = {path.relative_to(PACKAGE).parts[0].removesuffix(".py") for path in FILES} - {"__init__"}
     placed = {room for floor in FLOORS for room in floor}
     assert rooms <= placed, f"no floor for {sorted(rooms - placed)}"
+
+
+def named_imports_of(path: Path) -> set[str]:
+    """The hfcount modules that the file imports by name: texts in it that begin with "hfcount." and say a room."""
+    if "import_module" not in path.read_text(encoding="utf-8"):
+        return set()
+    texts = (
+        node.value for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Constant)
+    )
+    return {text for text in texts if isinstance(text, str) and re.fullmatch(r"hfcount(\.\w+)+", text)}
+
+
+def test_one_place_alone_reaches_upwards_by_name() -> None:
+    """An answer shows itself through the reports, which stand above it: in shown.py, and nowhere else."""
+    upwards = {}
+    for path in FILES:
+        parts = path.relative_to(PACKAGE).with_suffix("").parts
+        room = "" if parts == ("__init__",) else parts[0]
+        for named in named_imports_of(path):
+            if floor_of(room_of(named)) > floor_of(room):
+                upwards["/".join(parts)] = named
+    assert upwards == {"shown": "hfcount.reports.views"}
 
 
 ANSWERS = ("formulas", "conventions", "lora", "quantization", "budget")

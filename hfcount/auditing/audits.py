@@ -18,13 +18,14 @@ from hfcount.auditing.summary import Summary, summarize
 from hfcount.auditing.target_files import file_targets, number_of
 from hfcount.auditing.targets import Target, named_targets
 from hfcount.errors import BadInput
+from hfcount.shown import Charted
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Audit:
+class Audit(Charted):
     """The findings of an audit.
 
     Attributes:
@@ -49,7 +50,8 @@ class Audit:
         """A row a finding: model, claim, kind, source, verdict, expected, delta, convention, explanation."""
         import pandas as pd
 
-        return pd.DataFrame([finding.to_dict() for finding in self.findings], columns=list(FIELDS))
+        frame = pd.DataFrame([finding.to_dict() for finding in self.findings], columns=list(FIELDS))
+        return frame.astype({"expected": "Int64", "delta": "Int64"})
 
 
 def audit(

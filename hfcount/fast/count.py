@@ -15,12 +15,13 @@ from hfcount.formulas.config_fields import PlainConfig, is_completed
 from hfcount.formulas.form import Form, FormOnConfig, RowValue
 from hfcount.formulas.verified import closed_form_on, provenance
 from hfcount.limits import MAX_PARAMETERS
+from hfcount.lora.count import LoraRows
 from hfcount.result import Count, components, versions
 from hfcount.skeleton import PUBLISHED_UNTIED, packed
 from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
-    from hfcount.lora import LoraCount, LoraOptions
+    from hfcount.lora import LoraOptions
 
 
 def fast_count(
@@ -122,9 +123,9 @@ def _rotary(fields: Mapping[str, Any]) -> list[Any]:
     return found + [each for value in fields.values() if isinstance(value, Mapping) for each in _rotary(value)]
 
 
-def _lora(form: Form, raw: Mapping[str, Any], adapters: Sequence[LoraOptions]) -> tuple[LoraCount, ...]:
+def _lora(form: Form, raw: Mapping[str, Any], adapters: Sequence[LoraOptions]) -> LoraRows:
     if not adapters:
-        return ()
+        return LoraRows()
     from hfcount.fast.lora import fast_lora
 
     counts = []
@@ -133,7 +134,7 @@ def _lora(form: Form, raw: Mapping[str, Any], adapters: Sequence[LoraOptions]) -
         if found is None:
             raise NotCovered("the form does not tell what LoRA attaches with these settings")
         counts.append(found)
-    return tuple(counts)
+    return LoraRows(counts)
 
 
 def _notes(

@@ -22,6 +22,7 @@ from hfcount.formulas.paths import at, put, take_out
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
 from hfcount.limits import MAX_EXPERTS, MAX_LABELS, MAX_LAYERS, MAX_SIZE, check_sizes
+from hfcount.shown import Shown
 
 TRIED = 2_048
 """So many values show whether a count grows with a field that is inside an expression."""
@@ -45,7 +46,7 @@ class Candidate:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class Solution:
+class Solution(Shown):
     """What was asked and the whole numbers nearest to it.
 
     Attributes:

@@ -6,7 +6,7 @@ by parameter. The closed form is worked out beside it from the shapes of the bas
 
 from __future__ import annotations
 
-from hfcount.lora.count import LoraCount, count_lora
+from hfcount.lora.count import LoraCount, LoraRows, count_lora
 from hfcount.lora.options import LoraOptions
 
-__all__ = ["LoraCount", "LoraOptions", "count_lora"]
+__all__ = ["LoraCount", "LoraOptions", "LoraRows", "count_lora"]

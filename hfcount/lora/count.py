@@ -11,6 +11,7 @@ from hfcount.inventory import inventory
 from hfcount.lora.attach import Attached, Refused, attach, suffix
 from hfcount.lora.closed_form import BaseShapes, adapted_weights, closed_form, trained_biases
 from hfcount.lora.options import LoraOptions
+from hfcount.shown import Charted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class LoraCount:
+class LoraCount(Charted):
     """What LoRA trains at one rank. Where PEFT attaches nothing, the figures are None and `reason` says why.
 
     Attributes:
@@ -50,7 +51,13 @@ class LoraCount:
     reason: str | None = None
 
 
-def count_lora(build: Callable[[], PreTrainedModel], options: Sequence[LoraOptions]) -> tuple[LoraCount, ...]:
+class LoraRows(Charted, tuple[LoraCount, ...]):
+    """A LoraCount for each rank that was asked for: a tuple that shows itself as one table."""
+
+    __slots__ = ()
+
+
+def count_lora(build: Callable[[], PreTrainedModel], options: Sequence[LoraOptions]) -> LoraRows:
     """A count for each of `options`; `build` gives a fresh skeleton for each, since PEFT changes it in place.
 
     Counts go by parameter, not by PEFT's total: `get_nb_trainable_parameters` counts an adapter that is tied to
@@ -63,7 +70,7 @@ def count_lora(build: Callable[[], PreTrainedModel], options: Sequence[LoraOptio
         model = build()
         table = inventory(model) if table is None else table
         counts.append(_count(model, each, table))
-    return tuple(counts)
+    return LoraRows(counts)
 
 
 def _count(model: PreTrainedModel, options: LoraOptions, table: pd.DataFrame) -> LoraCount:

@@ -17,8 +17,8 @@ STYLE = "max-width:100%;height:auto;color:inherit;fill:currentColor"  # matplotl
 class Chart(Figure):
     """A matplotlib Figure that a notebook shows without pyplot, in light and dark.
 
-    As HTML it is an SVG inside the page with a clear ground, its ink the page's own (`currentColor`); where only images
-    are shown it is a PNG on white.
+    As HTML it is an SVG inside the page with a clear ground, its ink the page's own (`currentColor`); where only
+    images are shown it is a PNG on white.
     """
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from hfcount.formula_answer import FormulaAnswer
 from hfcount.formulas import pretty
 from hfcount.formulas.closed_form import ClosedForm
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.markdown import markdown_table
 from hfcount.reports.terminal import BAD, DIM, GOOD, heading, plain_table
 from hfcount.reports.units import exact, label
 
@@ -92,19 +93,43 @@ def condition(text: str) -> str:
 
 
 def _proof(answer: FormulaAnswer) -> list[RenderableType]:
-    """What the form was held against."""
+    """What the form was held against, in colours."""
+    return [Text(), *(Text(line, GOOD if line.startswith("✓") else BAD) for line in _proof_lines(answer))]
+
+
+def _proof_lines(answer: FormulaAnswer) -> list[str]:
+    """What the form was held against, a line each."""
     assert answer.form is not None
     version = answer.form.versions.get("transformers", "of unknown version")
     origin = _ORIGINS[answer.form.origin]
-    lines: list[RenderableType] = [
-        Text(f"\n✓ verified on {answer.form.verified:,} random configs, transformers {version}; {origin}", GOOD)
-    ]
+    lines = [f"✓ verified on {answer.form.verified:,} random configs, transformers {version}; {origin}"]
     drawn = answer.drawn
     if drawn is not None and drawn.failed is None:
-        lines.append(Text(f"✓ {drawn.agreed:,} more drawn now: all agree", GOOD))
+        lines.append(f"✓ {drawn.agreed:,} more drawn now: all agree")
     elif drawn is not None:
-        lines.append(Text(f"✗ after {drawn.agreed:,} that agreed, a drawn config does not: {drawn.failed}", BAD))
+        lines.append(f"✗ after {drawn.agreed:,} that agreed, a drawn config does not: {drawn.failed}")
     return lines
+
+
+def formula_markdown(answer: FormulaAnswer) -> str:
+    """The total, the components, the symbols and the conditions in Markdown."""
+    parts = [f"# {answer.model}\n"]
+    form = answer.closed_form
+    if form is None or answer.form is None:
+        parts.append(f"`{answer.model_class}`, {exact(answer.value)} parameters; no closed form: {answer.reason}.\n")
+    else:
+        values, used = answer.form.values(answer.raw), dict.fromkeys(re.findall(r"[A-Za-z]\w*", form.text))
+        parts.append(f"`{answer.model_class}`: {pretty(form.text)} = **{exact(form.value)}** parameters.\n")
+        rows = [[label(each.component), exact(each.value), f"`{pretty(each.text)}`"] for each in form.components]
+        parts.append(markdown_table(["Component", "Parameters", "Closed form"], rows, right=(1,)))
+        symbols = [
+            [f"`{name}`", f"`{form.symbols[name]}`", exact(values[name])] for name in used if name in form.symbols
+        ]
+        parts.append(markdown_table(["Symbol", "Stands for", "Here"], symbols, right=(2,)))
+        parts += [f"- holds where {condition(each)}" for each in answer.guards]
+        parts += [f"- {line}" for line in _proof_lines(answer)]
+    parts += [f"- {note}" for note in (*answer.notes, *filter(None, [answer.detour]))]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def formula_document(answer: FormulaAnswer) -> dict[str, Any]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hfcount.formulas import legend, pretty
 from hfcount.reports.document import breakdown_rows
 from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
+
+if TYPE_CHECKING:
+    from hfcount.lora import LoraCount
 
 
 def markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, right: Sequence[int] = ()) -> str:
@@ -50,7 +53,7 @@ def count_markdown(result: Count, *, by: str = "component") -> str:
         )
     )
     if result.lora:
-        parts += ["## LoRA\n", _lora(result)]
+        parts += ["## LoRA\n", lora_markdown(result.lora)]
     parts += [f"- {note}" for note in result.notes]
     return "\n".join(parts).rstrip() + "\n"
 
@@ -71,9 +74,10 @@ def _formula(result: Count) -> str:
     )
 
 
-def _lora(result: Count) -> str:
+def lora_markdown(counts: Sequence[LoraCount]) -> str:
+    """What LoRA trains at each rank, a Markdown table."""
     rows = []
-    for each in result.lora:
+    for each in counts:
         if each.trainable is None or each.all is None:
             rows.append([str(each.r), each.reason or "", "", "", "", "", ""])
             continue

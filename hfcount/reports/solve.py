@@ -11,6 +11,7 @@ from rich.text import Text
 from hfcount.formulas import pretty
 from hfcount.formulas.solve import Candidate, Solution
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.markdown import markdown_table
 from hfcount.reports.terminal import BAD, DIM, plain_table
 from hfcount.reports.units import difference, exact, percent
 
@@ -45,6 +46,26 @@ def _table(solution: Solution, what: str) -> RenderableType:
             row += [difference(each.count - solution.target), "✓ counted" if each.verified else "from the form"]
             table.add_row(*row, style="bold" if each is solution.nearest else None)
     return table
+
+
+def solution_markdown(solution: Solution) -> str:
+    """The equation and the whole numbers beside its solution in Markdown."""
+    what = "trained" if solution.unknown == "r" else "parameters"
+    parts = [f"# {solution.model}: {solution.unknown} for {solution.wanted}\n"]
+    if solution.equation is not None:
+        parts.append(f"{what}({solution.unknown}) = {pretty(_grouped(solution.equation))}\n")
+    rows = [
+        [exact(each.value), exact(each.count), difference(each.count - solution.target)]
+        for each in (solution.below, solution.above)
+        if each is not None
+    ]
+    if rows:
+        headings = [solution.unknown, what.capitalize(), f"From {solution.wanted}"]
+        parts.append(markdown_table(headings, rows, right=(0, 1, 2)))
+    else:
+        parts.append(f"No {solution.unknown} gives {solution.wanted}.\n")
+    parts += [f"- {note}" for note in solution.notes]
+    return "\n".join(parts).rstrip() + "\n"
 
 
 def _grouped(equation: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
@@ -17,6 +18,7 @@ from hfcount.result import Count
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
     from hfcount.formula_answer import FormulaAnswer
+    from hfcount.lora import LoraCount
     from hfcount.memory_answer import Memory
 
 GOOD, BAD, DIM = "green", "red", "dim"
@@ -27,8 +29,7 @@ def count_report(result: Count, *, by: str = "component") -> RenderableType:
     parts: list[RenderableType] = [heading(result), _parts_table(result, by), _verdict(result)]
     parts += [_section("Conventions", _conventions_table(result))]
     if result.lora:
-        parts += [_section("LoRA", _lora_table(result))]
-        parts += [Text(f"  r = {each.r}: {each.reason}", style=DIM) for each in result.lora if each.reason]
+        parts.append(_section("LoRA", lora_report(result.lora)))
     parts += [Text(f"  note: {note}", style=DIM) for note in result.notes]
     return Group(*parts)
 
@@ -106,7 +107,13 @@ def _conventions_table(result: Count) -> Table:
     return table
 
 
-def _lora_table(result: Count) -> Table:
+def lora_report(rows: Sequence[LoraCount]) -> RenderableType:
+    """What LoRA trains at each rank, and why there are no figures where there are none."""
+    reasons = [Text(f"  r = {each.r}: {each.reason}", style=DIM) for each in rows if each.reason]
+    return Group(_lora_table(rows), *reasons)
+
+
+def _lora_table(rows: Sequence[LoraCount]) -> Table:
     table = plain_table(
         ("r", "right"),
         ("Targets", "left"),
@@ -116,7 +123,7 @@ def _lora_table(result: Count) -> Table:
         ("Unreached", "right"),
         ("Closed form", "left"),
     )
-    for each in result.lora:
+    for each in rows:
         if each.trainable is None or each.all is None:
             table.add_row(str(each.r), "–", "–", "–", "–", "–", "")
             continue
