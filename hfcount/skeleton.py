@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import PreTrainedConfig, PreTrainedModel
 
+logger = logging.getLogger(__name__)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Skeleton:
@@ -87,6 +89,7 @@ def build_empty(
 
     # transformers warns of missing kernels and of generation settings, which counting does not need.
     logging.getLogger("transformers").setLevel(logging.ERROR)
+    logger.info("building %s empty: %s", model_class.__name__, where)
     try:
         with guarded_build(where, seconds=seconds or BUILD_SECONDS), init_empty_weights(include_buffers=True):
             model = model_class._from_config(config, attn_implementation="eager")

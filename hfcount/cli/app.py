@@ -16,8 +16,9 @@ except ImportError:
     from click.shell_completion import CompletionItem  # type: ignore[assignment]
 
 from hfcount._version import __version__
-from hfcount.cli import app_command, audit, card, compare, count, env, explain, formula, memory, solve
+from hfcount.cli import app_command, audit, card, compare, count, env, explain, formula, memory, progress, solve
 from hfcount.cli.options import card_names_starting
+from hfcount.cli.progress import say
 from hfcount.errors import HfcountError
 
 OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
@@ -81,10 +82,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
     sys.exit(run(arguments))
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of the command line `arguments` (default: this process's)."""
+def hf_count() -> None:
+    """The same as `hf count`, an extension of the `hf` client, which runs an executable called hf-count."""
+    sys.exit(run(program="hf count"))
+
+
+def run(arguments: Sequence[str] | None = None, *, program: str = "hfcount") -> int:
+    """The exit code of the command line `arguments` (default: this process's); `program` is what was typed."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        code = app(args=None if arguments is None else list(arguments), prog_name="hfcount", standalone_mode=False)
+        with progress.watched(given):
+            code = app(args=given, prog_name=program, standalone_mode=False)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except HfcountError as error:
@@ -107,5 +115,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str, code: int) -> int:
-    print(f"hfcount: {' '.join(message.split())}", file=sys.stderr)
+    say(" ".join(message.split()))
     return code

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
-import sys
 from typing import Annotated
 
 import typer
 
+from hfcount.cli.progress import say
 from hfcount.errors import BadInput
 
 
@@ -30,7 +30,7 @@ def command(
     from hfcount.app.serving import launch
 
     page, worker, url = launch(host, port, open_browser=open_browser)
-    print(f"hfcount: serving on {url} (Ctrl-C ends it)", file=sys.stderr)
+    say(f"serving on {url} (Ctrl-C ends it)")
     try:
         page.block_thread()
     finally:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,6 +10,7 @@ import typer
 
 from hfcount.cli import options
 from hfcount.cli.options import Format
+from hfcount.cli.progress import clear, say
 from hfcount.errors import BadInput
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ def command(
     if plot is not None:
         check_figure_path(plot)
         check_writable(plot)
+    clear()  # an audit has a line of progress of its own
     result = audit(
         *(targets or ()),
         listed=listed,
@@ -138,7 +139,7 @@ def command(
     )
     _report(result, written, None if stored else output, plot, quiet=quiet)
     if result.outcome.stopped:
-        print("hfcount: interrupted; go on with --resume" if stored else "hfcount: interrupted", file=sys.stderr)
+        say("interrupted; go on with --resume" if stored else "interrupted")
         return INTERRUPTED
     if any(result.summary.verdicts[verdict] for verdict in FAILING[fail_on]):
         return 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ from typer.core import TyperCommand
 
 from hfcount.cli import options
 from hfcount.cli.options import Format
+from hfcount.cli.progress import say
 from hfcount.errors import BadInput
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _tell(result: Count) -> None:
 
     tell_detours([result])
     for reason in without_lora(result):
-        print(f"hfcount: {result.model}: no LoRA table: {reason}", file=sys.stderr)
+        say(f"{result.model}: no LoRA table: {reason}")
 
 
 def _answer(

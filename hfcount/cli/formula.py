@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from hfcount.cli import options
+from hfcount.cli.progress import say
 
 if TYPE_CHECKING:
     from hfcount.formula_answer import FormulaAnswer
@@ -65,10 +66,10 @@ def command(
     answer = formula(model, check=check, **how)
     text = f"{answer.text or answer.value}\n" if quiet else _written(answer, written, to_screen=output is None)
     if text is None:
-        _tell(f"{answer.model} has {answer.value:,} parameters and no verified closed form: {answer.reason}")
+        say(f"{answer.model} has {answer.value:,} parameters and no verified closed form: {answer.reason}")
         return 1
     if answer.detour and (quiet or written in (Written.latex, Written.python)):
-        _tell(f"{answer.model}: {answer.detour}")
+        say(f"{answer.model}: {answer.detour}")
     if output is None:
         print_text(text)
     else:
@@ -91,9 +92,3 @@ def _written(answer: FormulaAnswer, written: Written, *, to_screen: bool) -> str
     from hfcount.cli.output import table_text
 
     return table_text(formula_report(answer), to_screen=to_screen)
-
-
-def _tell(line: str) -> None:
-    import sys
-
-    print(f"hfcount: {line}", file=sys.stderr)

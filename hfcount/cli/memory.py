@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from hfcount.cli import options, training
 from hfcount.cli.options import Format
+from hfcount.cli.progress import say
 from hfcount.errors import BadInput
 
 
@@ -86,7 +86,7 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
 
     if quiet or written is Format.csv:
         for warning in found.warnings:  # the other reports have it
-            print(f"hfcount: warning: {warning}", file=sys.stderr)
+            say(f"warning: {warning}")
     if quiet:
         totals = (each.total_bytes for each in found.budgets)
         print_text("".join(f"{total}\n" for total in totals if total is not None))

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfcount.cli.options import FORMAT_OF_SUFFIX, Format
+from hfcount.cli.progress import clear, say
 from hfcount.reports.files import check_writable, write_text
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ def tell_detours(results: Iterable[Count]) -> None:
     """A line on stderr for each model that the catalogue was asked for in vain."""
     for each in results:
         if each.detour:
-            print(f"hfcount: {each.model}: {each.detour}", file=sys.stderr)
+            say(f"{each.model}: {each.detour}")
 
 
 def print_text(text: str) -> None:
     """Print on stdout, as UTF-8 where the terminal's own encoding lacks a sign."""
+    clear()
     try:
         sys.stdout.write(text)
     except UnicodeEncodeError:

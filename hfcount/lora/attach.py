@@ -19,6 +19,7 @@ Three consequences, which are read from what was attached and not assumed:
 from __future__ import annotations
 
 import dataclasses
+import logging
 import re
 import warnings
 from collections.abc import Iterator, Mapping
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 # The components whose matrices `attention` and `mlp` mean. In a mixture of experts the routed experts are the MLP:
 # they are taken as modules where they are modules, and as parameters where they are fused. The router is neither.
@@ -78,6 +81,7 @@ def attach(model: PreTrainedModel, options: LoraOptions, table: pd.DataFrame) ->
     Raises BadInput for names that fit nothing, and Refused where PEFT attaches nothing to a group that it or the
     inventory chose.
     """
+    logger.info("attaching LoRA to %s, r = %d", type(model).__name__, options.r)
     hint = _names_that_match(model)  # asked now: afterwards the layers are inside PEFT's
     _check_names(model, options, hint)
     modules, parameters = _resolve(model, options, table, hint)

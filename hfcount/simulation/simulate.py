@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
     import pandas as pd
+
+logger = logging.getLogger(__name__)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -73,6 +76,7 @@ def measured(ledger: Ledger) -> Simulation:
 
 def traced(bench: Workbench, wished: Wished, run: Run, *, seconds: float | None = None) -> Ledger:
     """The ledger of the step, without memory."""
+    logger.info("running a step of %s without memory", bench.source.model)
     subject = skeleton_of(bench, wished)
     with without_memory():
         materialize(subject)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from hfcount.errors import BadInput, NotFoundError, OfflineError, SourceError
 from hfcount.sources.config_json import MAX_CONFIG_BYTES, read_config_file
 from hfcount.sources.hub_errors import Subject, check_repo_id, no_answer, refusal, shown_endpoint, within
 from hfcount.sources.source import Source
+
+logger = logging.getLogger(__name__)
 
 FILE = "config.json"
 
@@ -83,6 +86,7 @@ def _fetch(request: _Request) -> tuple[Path, tuple[str, ...]]:
         return cached, ()
     if request.revision and _COMMIT.fullmatch(request.revision) and (cached := _cached(request)):
         return cached, ()  # a commit never changes
+    logger.info("asking the Hub for %s", request.repo_id)
     try:
         return within(2 * request.seconds, lambda: _download(request)), ()
     except BadInput:

@@ -8,6 +8,7 @@ configs that meet its conditions. Where it is wrong somewhere, the fields that m
 from __future__ import annotations
 
 import dataclasses
+import logging
 import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,8 @@ from hfcount.formulas.tracing.trace import trace
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
 
 DRAWS = 20
 _ROUNDS = 16
@@ -154,6 +157,7 @@ def checked(form: Form, base: Mapping[str, Any], subject: Subject, *, draws: int
     seen: set[str] = set()
     while agreed < draws and attempts < draws * _ATTEMPTS:
         attempts += 1
+        logger.info("holding the form of %s against config %d of %d", form.model_class, agreed + 1, draws)
         share = 1.0 if refused <= attempts // 2 else chance.choice((0.1, 0.25, 0.5))
         raw = shortened(drawn(form, base, chance, share=share), form, chance)
         if repr(raw) in seen:

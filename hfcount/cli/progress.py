@@ -1,0 +1,114 @@
+"""What a command is at, on stderr: a line on a terminal after two seconds, or the log where it is asked for.
+
+The library says what it does to the logger "hfcount"; here that becomes one line that is redrawn, and is gone before
+anything else is printed. HFCOUNT_LOG=info (or debug, warning) writes every message on a line of its own instead.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import os
+import shutil
+import sys
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+from hfcount.errors import BadInput
+
+AFTER_SECONDS = 2.0
+EVERY_SECONDS = 0.1
+LEVELS = ("debug", "info", "warning", "error")
+SIGNS, PLAIN_SIGNS = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏", "|/-\\"
+CLEAR = "\r\x1b[2K"
+
+logger = logging.getLogger("hfcount")
+
+
+class Progress(logging.Handler):
+    """A line of the latest message and the seconds so far, drawn by a thread of its own from `after` seconds on."""
+
+    def __init__(self, stream: TextIO, *, after: float = AFTER_SECONDS) -> None:
+        super().__init__(logging.INFO)
+        self.stream = stream
+        self.after = after
+        self._message = "starting"
+        self._begun = time.monotonic()
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._draw, name="hfcount-progress", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a message; it is shown with the next drawing."""
+        self._message = "".join(sign for sign in record.getMessage() if sign.isprintable())
+
+    def stop(self) -> None:
+        """Take the line away, for good."""
+        self._done.set()
+        self._thread.join()
+
+    def _draw(self) -> None:
+        if self._done.wait(self.after):
+            return
+        signs = SIGNS if "utf" in (self.stream.encoding or "").lower() else PLAIN_SIGNS
+        for sign in itertools.cycle(signs):
+            line = f"{sign} {self._message}, {time.monotonic() - self._begun:.0f} s"
+            self._write(CLEAR + line[: shutil.get_terminal_size().columns - 1])
+            if self._done.wait(EVERY_SECONDS):
+                break
+        self._write(CLEAR)
+
+    def _write(self, text: str) -> None:
+        with contextlib.suppress(OSError, ValueError):  # the terminal is gone, or lacks a sign of a model's name
+            self.stream.write(text)
+            self.stream.flush()
+
+
+_shown: list[Progress] = []
+
+
+def clear() -> None:
+    """End the progress line, if there is one: something is about to be printed."""
+    while _shown:
+        _shown.pop().stop()
+
+
+def say(line: str) -> None:
+    """A line on stderr, with the program's name before it."""
+    clear()
+    print(f"hfcount: {line}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def watched(arguments: Sequence[str]) -> Iterator[None]:
+    """A context in which what the library says is shown. Raises BadInput for an unknown HFCOUNT_LOG."""
+    asked = os.environ.get("HFCOUNT_LOG", "").strip().lower()
+    if asked and asked not in LEVELS:
+        raise BadInput(f"HFCOUNT_LOG={asked}: one of {', '.join(LEVELS)}")
+    lines = logging.StreamHandler()  # on the stderr of now
+    lines.setFormatter(logging.Formatter("hfcount: %(message)s"))
+    lines.setLevel(asked.upper() or logging.WARNING)
+    handlers: list[logging.Handler] = [lines]
+    if not asked and _on_terminal(sys.stderr) and not {"-q", "--quiet"} & set(arguments):
+        _shown.append(Progress(sys.stderr))
+        handlers.append(_shown[-1])
+        lines.addFilter(lambda record: clear() is None)
+    before = logger.level
+    logger.setLevel(min(handler.level for handler in handlers))
+    for handler in handlers:
+        logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        clear()
+        logger.setLevel(before)
+        for handler in handlers:
+            logger.removeHandler(handler)
+
+
+def _on_terminal(stream: TextIO) -> bool:
+    """Whether lines can be redrawn there."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb"
