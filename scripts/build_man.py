@@ -31,11 +31,7 @@ def page() -> str:
         ".SH NAME",
         *wrapped(f"hfcount \\- {escaped(first_sentence(about[0]))}"),
         ".SH SYNOPSIS",
-        *(
-            synopsis
-            for name in group.list_commands(context)
-            for synopsis in usage(name, group.commands[name], context)
-        ),
+        *usage(group, context),
         ".SH DESCRIPTION",
         *texts(about),
         ".SH OPTIONS",
@@ -55,13 +51,15 @@ def command(name: str, found: Any, above: Any) -> Iterator[str]:
     yield from parameters(found, inside)
 
 
-def usage(name: str, found: Any, above: Any) -> Iterator[str]:
-    """A command's line in the synopsis."""
-    inside = found.make_context(name, [], parent=above, resilient_parsing=True)
-    pieces = " ".join(found.collect_usage_pieces(inside))
-    yield f".B hfcount {escaped(name)}"
-    yield escaped(re.sub(r"\{(\w+)(?:\.\.\.)?\}", r"\1", pieces))  # what must be given stands bare
-    yield ".br"
+def usage(group: Any, context: Any) -> Iterator[str]:
+    """The synopsis: a line for each command."""
+    for index, name in enumerate(group.list_commands(context)):
+        if index:
+            yield ".br"
+        inside = group.commands[name].make_context(name, [], parent=context, resilient_parsing=True)
+        pieces = " ".join(group.commands[name].collect_usage_pieces(inside))
+        yield f".B hfcount {escaped(name)}"
+        yield escaped(re.sub(r"\{(\w+)(?:\.\.\.)?\}", r"\1", pieces))  # what must be given stands bare
 
 
 def parameters(found: Any, context: Any) -> Iterator[str]:

@@ -31,7 +31,7 @@ logger = logging.getLogger("hfcount")
 class Progress(logging.Handler):
     """A line of the latest message and the seconds so far, drawn by a thread of its own from `after` seconds on."""
 
-    def __init__(self, stream: TextIO, *, after: float = AFTER_SECONDS) -> None:
+    def __init__(self, stream: TextIO, *, after: float) -> None:
         super().__init__(logging.INFO)
         self.stream = stream
         self.after = after
@@ -76,6 +76,15 @@ def clear() -> None:
         _shown.pop().stop()
 
 
+class Lines(logging.StreamHandler[TextIO]):
+    """Messages as lines on stderr, after the progress line was taken away."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one message."""
+        clear()
+        super().emit(record)
+
+
 def say(line: str) -> None:
     """A line on stderr, with the program's name before it."""
     clear()
@@ -88,14 +97,13 @@ def watched(arguments: Sequence[str]) -> Iterator[None]:
     asked = os.environ.get("HFCOUNT_LOG", "").strip().lower()
     if asked and asked not in LEVELS:
         raise BadInput(f"HFCOUNT_LOG={asked}: one of {', '.join(LEVELS)}")
-    lines = logging.StreamHandler()  # on the stderr of now
+    lines = Lines()  # on the stderr of now
     lines.setFormatter(logging.Formatter("hfcount: %(message)s"))
     lines.setLevel(asked.upper() or logging.WARNING)
     handlers: list[logging.Handler] = [lines]
     if not asked and _on_terminal(sys.stderr) and not {"-q", "--quiet"} & set(arguments):
-        _shown.append(Progress(sys.stderr))
+        _shown.append(Progress(sys.stderr, after=AFTER_SECONDS))
         handlers.append(_shown[-1])
-        lines.addFilter(lambda record: clear() is None)
     before = logger.level
     logger.setLevel(min(handler.level for handler in handlers))
     for handler in handlers:
@@ -110,5 +118,5 @@ def watched(arguments: Sequence[str]) -> Iterator[None]:
 
 
 def _on_terminal(stream: TextIO) -> bool:
-    """Whether lines can be redrawn there."""
-    return stream.isatty() and os.environ.get("TERM") != "dumb"
+    """Whether lines can be redrawn there, and it is no shell that asks for completions."""
+    return stream.isatty() and os.environ.get("TERM") != "dumb" and "_HFCOUNT_COMPLETE" not in os.environ
