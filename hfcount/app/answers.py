@@ -166,10 +166,15 @@ def _bench(source: Source, settings: tuple[str, ...]) -> Workbench:
 
 
 def as_json(state: State, source: Source) -> bytes:
-    """`hfcount MODEL --format json` with the budget as its "memory"."""
+    """`hfcount MODEL --format json` with the budget as its "memory", or why there is none as its "memory_reason"."""
     import json
 
-    document = {**exactly(state, source).count, "memory": budgets(state, source)}
+    reason = memory = None
+    try:
+        memory = budgets(state, source)
+    except BadInput as error:
+        reason = str(error)
+    document = {**exactly(state, source).count, "memory": memory, "memory_reason": reason}
     return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
 
 
@@ -190,7 +195,19 @@ def as_png(state: State, source: Source) -> bytes:
     return buffer.getvalue()
 
 
-FILES: dict[str, Callable[[State, Source], bytes]] = {"json": as_json, "csv": as_csv, "png": as_png}
+def as_html(state: State, source: Source) -> bytes:
+    """`hfcount MODEL --output report.html`: one file to share, with the budget."""
+    from hfcount.reports.html import count_page
+
+    memory, reason = None, ""
+    try:
+        memory = _memory(state, source)
+    except BadInput as error:
+        reason = str(error)
+    return count_page(_counted(state, source), memory, without_memory=reason).encode()
+
+
+FILES: dict[str, Callable[[State, Source], bytes]] = {"json": as_json, "csv": as_csv, "png": as_png, "html": as_html}
 """What can be downloaded, by suffix."""
 
 

@@ -46,12 +46,12 @@ def build(worker: Worker | None = None) -> gr.Blocks:
     answering = Answering(worker or Worker())
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
         gr.Markdown(INTRODUCTION)
-        with gr.Row():
+        with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300):
-                inputs = _inputs()
-                load = gr.Button("Edit this model's config.json", size="sm", elem_id="load-config")
-            with gr.Column(scale=5, min_width=300):
-                fault = gr.HTML(elem_id="link-fault", elem_classes="hf", padding=False)
+                models, load = _model_inputs()
+                inputs = {**models, **_training_inputs()}
+            with gr.Column(scale=5, min_width=300, elem_id="answers"):
+                fault = gr.HTML(elem_id="link-fault", elem_classes="hf", padding=False, apply_default_css=False)
                 results, link, query = _results()
                 buttons = _buttons()
                 file = gr.DownloadButton("The file", visible="hidden", elem_id="file")
@@ -62,18 +62,12 @@ def build(worker: Worker | None = None) -> gr.Blocks:
     return page
 
 
-def _inputs() -> dict[str, Any]:
-    """The components of the state's fields, by name."""
-    found = {**_model_inputs(), **_training_inputs()}
-    assert set(found) == set(NAMES)
-    return found
-
-
-def _model_inputs() -> dict[str, Any]:
+def _model_inputs() -> tuple[dict[str, Any], Any]:
+    """The components that say which model, by the state's fields, and the button that loads its config.json."""
     from hfcount.sources.cards import card_names
 
     start = State()
-    return {
+    found: dict[str, Any] = {
         "model": gr.Dropdown(
             card_names(), value=start.model, allow_custom_value=True, label="Model", elem_id="model",
             info="a bundled card, or type a Hub id",
@@ -82,15 +76,17 @@ def _model_inputs() -> dict[str, Any]:
             start.settings, label="Change fields of the config", info="KEY=VALUE, a line each", lines=2, max_lines=12,
             placeholder="n_layer=24\nn_embd=1024", max_length=MAX_TEXT, elem_id="settings",
         ),
-        "figure": gr.Textbox(
-            start.figure, label="Explain a figure", placeholder="117M", max_length=64, elem_id="figure",
-            info="a published count: which way of counting gives it?",
-        ),
-        "config": gr.Textbox(
-            start.config, label="config.json", info="pasted here, it stands for the model", lines=3, max_lines=16,
-            placeholder='{"model_type": "llama", ...}', elem_id="config",
-        ),
     }  # fmt: skip
+    found["config"] = gr.Textbox(
+        start.config, label="config.json", info="pasted here, it stands for the model", lines=2, max_lines=16,
+        placeholder='{"model_type": "llama", ...}', elem_id="config",
+    )  # fmt: skip
+    load = gr.Button("Edit this model's config.json", size="sm", elem_id="load-config")
+    found["figure"] = gr.Textbox(
+        start.figure, label="Explain a figure", placeholder="117M", max_length=64, elem_id="figure",
+        info="a published count: which way of counting gives it?",
+    )  # fmt: skip
+    return found, load
 
 
 def _training_inputs() -> dict[str, Any]:
@@ -134,7 +130,7 @@ def _results() -> tuple[dict[str, Any], Any, Any]:
     shown: dict[str, Any] = {}
 
     def html(name: str) -> None:
-        shown[name] = gr.HTML(elem_id=name, elem_classes="hf", padding=False)
+        shown[name] = gr.HTML(elem_id=name, elem_classes="hf", padding=False, apply_default_css=False)
 
     for name in ("message", "headline", "status", "chart"):
         html(name)

@@ -75,10 +75,10 @@ class State:
         for line in self.setting_lines:
             if not re.match(r"[^\s=][^=]*=\s*\S", line):
                 raise BadInput(f"config fields: {line[:80]!r}: write it as KEY=VALUE, for example n_layer=24")
-        recipe(self.precision)
-        optimizer(self.optimizer)
-        for each in self.gpus:
-            gpu(each)
+        # By their own names, as the page's lists have them: a link may say "h200".
+        object.__setattr__(self, "precision", recipe(self.precision).name)
+        object.__setattr__(self, "optimizer", optimizer(self.optimizer).name)
+        object.__setattr__(self, "gpus", tuple(dict.fromkeys(gpu(each).name for each in self.gpus)))
         self.adapters()  # which checks the ranks and the targets
 
     @property

@@ -8,6 +8,7 @@ from typing import Any
 
 from hfcount.app.answers import Answer
 from hfcount.components import COMPONENTS
+from hfcount.formulas.latex import symbol_latex
 from hfcount.memory_answer import BUCKETS
 from hfcount.reports.figures import PALETTE
 from hfcount.reports.memory import TITLES
@@ -75,13 +76,9 @@ def equations(answer: Answer) -> str:
     form = count["formula"]
     if not latex or form["text"] is None:
         return escape(without_form(count["model_class"]))
-    lines = [
-        f"$\\displaystyle N = {latex['total']}$",
-        "",
-        f"$\\displaystyle\\hphantom{{N}} = {_grouped(form['value'])}$",
-    ]
-    symbols = [f"`{name}` {_plain(meaning)}" for name, meaning in count["symbols"].items()]
-    lines += ["", " · ".join(symbols), ""]
+    lines = [f"$\\displaystyle N = {latex['total']} = {_grouped(form['value'])}$", ""]
+    symbols = [f"${symbol_latex(name)}$ {_plain(meaning)}" for name, meaning in count["symbols"].items()]
+    lines += [" · ".join(symbols), ""]
     lines += ["| component | parameters | closed form |", "|:--|--:|:--|"]
     lines += [
         f"| {label(each['component'])} | {exact(each['parameters'])} | "
@@ -97,7 +94,7 @@ def _grouped(value: int) -> str:
 
 def _plain(text: str) -> str:
     """A config field's name or expression as inline code, which Markdown and HTML leave alone."""
-    return f"= `{text.replace('`', '')}`"
+    return f"`{text.replace('`', '')}`"
 
 
 def conventions(answer: Answer) -> str:
@@ -132,15 +129,20 @@ def explanation(answer: Answer) -> str:
     lines += [f"<p>{escape(note)}</p>" for note in found["inferences"]]
     if not found["explained"]:
         lines.append(f'<p class="fault">✗ no convention that is known gives {figure} for this model</p>')
-    misses = [
+    return "".join(lines) + _misses(found["misses"])
+
+
+def _misses(misses: Sequence[Mapping[str, Any]]) -> str:
+    rows = [
         (
             escape(convention_name(each["name"], each["basis"])),
             exact(each["parameters"]),
             difference(each["difference"]),
         )
-        for each in found["misses"]
+        for each in misses
     ]
-    return "".join(lines) + (_table(("Does not give it", ">Parameters", ">Difference"), misses) if misses else "")
+    table = _table(("Counted", ">Parameters", ">Difference"), rows)
+    return f"<details><summary>{len(rows)} ways that do not give it</summary>{table}</details>" if rows else ""
 
 
 def lora(answer: Answer) -> str:
