@@ -24,6 +24,11 @@ def _views() -> Any:
 class Shown:
     """An answer that people look at: printed, in a notebook, as a data frame, as Markdown."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        # IPython takes a class's own __repr__, which dataclasses have, before what a base class says of text.
+        cls._repr_pretty_ = Shown._repr_pretty_  # type: ignore[method-assign]
+
     def to_frame(self) -> pd.DataFrame:
         """The answer's main table, a pandas DataFrame: exact integers, shares as fractions, sizes in bytes."""
         frame: pd.DataFrame = _views().frame(self)
@@ -55,7 +60,7 @@ class Charted(Shown):
     """An answer that has a chart as well."""
 
     def plot(self) -> Figure:
-        """The answer's chart, a matplotlib Figure: `.savefig("chart.png", bbox_inches="tight")` writes it.
+        """The answer's chart, a matplotlib Figure: `.savefig("chart.png")` writes it.
 
         In a notebook its lines and letters have the notebook's own colour, so that it reads in light and dark.
         Raises BadInput where there is nothing to draw.

@@ -30,10 +30,14 @@ class Chart(Figure):
         svg = text[text.index("<svg") :]
         return svg.replace(INK, "currentColor").replace("<svg ", f'<svg role="img" style="{STYLE}" ', 1)
 
+    def savefig(self, fname: Any, **options: Any) -> None:
+        """Write the chart, with all that stands beside its axes unless `bbox_inches` says otherwise."""
+        super().savefig(fname, **{"bbox_inches": "tight", **options})
+
     def _saved(self, kind: str, **options: Any) -> bytes:
         buffer = io.BytesIO()
         # Without a date and with fixed ids, so that a notebook that is run again does not change.
         with rc_context({"svg.hashsalt": "hfcount", "svg.fonttype": "path"}):
-            metadata = {"Date": None} if kind == "svg" else None
-            self.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata=metadata, **options)
+            metadata = dict.fromkeys(("Date", "Creator", "Format", "Type")) if kind == "svg" else None
+            self.savefig(buffer, format=kind, dpi=110, metadata=metadata, **options)
         return buffer.getvalue()

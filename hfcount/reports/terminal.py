@@ -209,7 +209,10 @@ def _short_verdict(result: Count) -> str:
 
 def to_text(body: RenderableType, *, width: int | None = None, color: bool = False) -> str:
     """`body` as text; with ANSI colours where `color`; trailing blanks, which tables pad with, are cut."""
-    console = Console(width=width or 118, force_terminal=color, no_color=not color, highlight=False, record=False)
+    console = Console(
+        width=width or 118, force_terminal=color, no_color=not color, highlight=False, record=False,
+        force_jupyter=False,  # there it would show what it is asked to return
+    )  # fmt: skip
     with console.capture() as capture:
         console.print(body, soft_wrap=False)
     return re.sub(r"[ \t]+$", "", capture.get(), flags=re.MULTILINE)
