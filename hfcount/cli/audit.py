@@ -68,7 +68,7 @@ def command(
         typer.Option(
             "--output",
             "-o",
-            help="Findings as they come to .jsonl, .sqlite or .parquet; or the report to .json, .csv, .md.",
+            help="Findings as they come to .jsonl, .sqlite or .parquet; or the report to .json, .csv, .md, .html.",
             show_default=False,
         ),
     ] = None,
@@ -166,6 +166,7 @@ def _check(rate: float | None, limit: int | None, timeout: float | None) -> None
 def _report(result: Audit, format: Format, output: Path | None, plot: Path | None, *, quiet: bool) -> None:
     from hfcount.cli.output import emit, print_text
     from hfcount.reports import audit as reports
+    from hfcount.reports.html import audit_page
 
     if plot is not None:
         from hfcount.reports.files import write_figure
@@ -180,5 +181,6 @@ def _report(result: Audit, format: Format, output: Path | None, plot: Path | Non
         Format.json: lambda: reports.audit_document(result),
         Format.csv: lambda: reports.audit_csv(result),
         Format.markdown: lambda: reports.audit_markdown(result),
+        Format.html: lambda: audit_page(result),
     }
     emit(renderings, format, output)

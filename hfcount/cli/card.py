@@ -88,7 +88,7 @@ def command(
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = _ranks(lora_r, no_lora)
-    written = chosen(format, output)
+    written = chosen(format, output, without=(Format.html,))
     readme = _readme(model, write, check)
     if readme is not None:
         check_readme(readme, to_write=write is not None)

@@ -41,6 +41,7 @@ def command(
             Format.json: lambda: reports.document.comparison_document(results),
             Format.csv: lambda: reports.csv.comparison_csv(results),
             Format.markdown: lambda: reports.markdown.comparison_markdown(results),
+            Format.html: lambda: reports.html.comparison_page(results),
         }
         emit(renderings, written, output)
     return 0 if all(each.all_matches for each in results) else 1

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from hfcount.cli import options
 from hfcount.cli.options import Format
+
+if TYPE_CHECKING:
+    from hfcount.result import Count
 
 
 class By(str, Enum):
@@ -66,7 +69,7 @@ def command(
     from hfcount import reports
     from hfcount.api import count
 
-    detailed = by is not By.component or plot is not None
+    detailed = by is not By.component or plot is not None or written is Format.html
     result = count(model, lora_r=ranks, lora_targets=lora_targets, detailed=detailed, **how)
     if quiet or written is Format.csv:
         tell_detours([result])  # the other reports have it among their notes
@@ -80,6 +83,7 @@ def command(
             Format.json: lambda: reports.document.count_document(result, by=by.value),
             Format.csv: lambda: reports.csv.count_csv(result, by=by.value),
             Format.markdown: lambda: reports.markdown.count_markdown(result, by=by.value),
+            Format.html: lambda: _page(result, model, ranks, lora_targets, how),
         }
         emit(renderings, written, output)
     if plot is not None:
@@ -88,3 +92,19 @@ def command(
 
         write_figure(plot, distribution(result.parts, title=result.model))
     return 0 if result.all_matches else 1
+
+
+def _page(result: Count, model: str, ranks: tuple[int, ...], targets: str, how: dict[str, Any]) -> str:
+    """The page of a count, with what training takes beside it where a model was built."""
+    from hfcount.costing import memory
+    from hfcount.errors import HfcountError
+    from hfcount.reports.html import count_page
+
+    if not result.built:
+        reason = "Without --fast the page also says what training takes: that needs the model built."
+        return count_page(result, without_memory=reason)
+    asked = {name: value for name, value in how.items() if name != "fast"}
+    try:
+        return count_page(result, memory(model, lora_r=ranks, lora_targets=targets, **asked))
+    except HfcountError as error:  # the count stands without it
+        return count_page(result, without_memory=str(error))

@@ -15,7 +15,7 @@ def command(format: options.FormatOption = None, output: options.Output = None, 
     from hfcount.environment import environment
     from hfcount.reports import csv, environments
 
-    written = chosen(format, output)
+    written = chosen(format, output, without=(Format.html,))
     found = environment()
     if quiet:
         print_text(f"{found['hfcount']}\n")

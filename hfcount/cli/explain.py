@@ -48,6 +48,7 @@ def command(
             Format.json: lambda: reports.document.explanation_document(result, explanation),
             Format.csv: lambda: reports.csv.explanation_csv(explanation),
             Format.markdown: lambda: reports.markdown.explanation_markdown(result, explanation),
+            Format.html: lambda: reports.html.explanation_page(result, explanation),
         }
         emit(renderings, written, output)
     return 0 if explanation.explained else 1

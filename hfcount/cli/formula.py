@@ -22,9 +22,10 @@ class Written(str, Enum):
     python = "python"
     json = "json"
     table = "table"
+    html = "html"
 
 
-_OF_SUFFIX = {".json": Written.json, ".tex": Written.latex, ".py": Written.python}
+_OF_SUFFIX = {".json": Written.json, ".tex": Written.latex, ".py": Written.python, ".html": Written.html}
 
 
 def command(
@@ -89,6 +90,10 @@ def _written(answer: FormulaAnswer, written: Written, *, to_screen: bool) -> str
         import json
 
         return json.dumps(formula_document(answer), indent=2, ensure_ascii=False) + "\n"
+    if written is Written.html:
+        from hfcount.reports.html import formula_page
+
+        return formula_page(answer)
     from hfcount.cli.output import table_text
 
     return table_text(formula_report(answer), to_screen=to_screen)

@@ -71,7 +71,7 @@ def command(
     if simulate:
         if fit and gpu:
             raise BadInput("--fit searches closed forms; with --simulate ask for --gpu alone")
-        way |= {"method": "simulated", "curves": plot is not None}
+        way |= {"method": "simulated", "curves": plot is not None or written is Format.html}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)
 
     _show(found, fits, written, output, quiet=quiet)
@@ -83,6 +83,7 @@ def command(
 def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool) -> None:
     from hfcount.cli.output import emit, print_text
     from hfcount.reports import memory as report
+    from hfcount.reports.html import memory_page
 
     if quiet or written is Format.csv:
         for warning in found.warnings:  # the other reports have it
@@ -96,6 +97,7 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
         Format.json: lambda: report.memory_document(found, fits),
         Format.csv: lambda: report.memory_csv(found, fits),
         Format.markdown: lambda: report.memory_markdown(found, fits),
+        Format.html: lambda: memory_page(found, fits),
     }
     emit(renderings, written, output)
 

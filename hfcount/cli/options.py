@@ -18,9 +18,13 @@ class Format(str, Enum):
     json = "json"
     csv = "csv"
     markdown = "markdown"
+    html = "html"
 
 
-FORMAT_OF_SUFFIX = {".json": Format.json, ".csv": Format.csv, ".md": Format.markdown, ".markdown": Format.markdown}
+FORMAT_OF_SUFFIX = {
+    ".json": Format.json, ".csv": Format.csv, ".md": Format.markdown, ".markdown": Format.markdown,
+    ".html": Format.html, ".htm": Format.html,
+}  # fmt: skip
 
 
 def card_names_starting(incomplete: str) -> list[str]:

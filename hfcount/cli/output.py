@@ -5,23 +5,32 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hfcount.cli.options import FORMAT_OF_SUFFIX, Format
 from hfcount.cli.progress import clear, say
+from hfcount.errors import BadInput
 from hfcount.reports.files import check_writable, write_text
 
 if TYPE_CHECKING:
     from hfcount.result import Count
 
 
-def chosen(format: Format | None, output: Path | None) -> Format:
-    """The format asked for, else the one that the output's suffix stands for, else a table."""
+def chosen(format: Format | None, output: Path | None, *, without: Collection[Format] = ()) -> Format:
+    """The format asked for, else the one that the output's suffix stands for, else a table.
+
+    BadInput, before anything is worked out, for one that the command is `without`.
+    """
     if output is not None:
         check_writable(output)
-    return format or (FORMAT_OF_SUFFIX.get(output.suffix.lower()) if output else None) or Format.table
+    found = format or (FORMAT_OF_SUFFIX.get(output.suffix.lower()) if output else None) or Format.table
+    if found in without:
+        offered = ", ".join(each.value for each in Format if each not in without)
+        where = f"--format {found.value}" if format else f"--output {output}"
+        raise BadInput(f"{where}: this command writes no {found.value}; ask for {offered}")
+    return found
 
 
 def emit(renderings: Mapping[Format, Callable[[], Any]], format: Format, output: Path | None) -> None:

@@ -1,4 +1,4 @@
-"""How answers look: terminal, JSON, CSV, Markdown, figures. Nothing here computes a count.
+"""How answers look: terminal, JSON, CSV, Markdown, HTML, figures. Nothing here computes a count.
 
 A format's module is imported when it is asked for, so that JSON does not wait for the terminal's tables.
 """
@@ -9,9 +9,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hfcount.reports import csv, document, environments, markdown, terminal
+    from hfcount.reports import csv, document, environments, html, markdown, terminal
 
-__all__ = ["csv", "document", "environments", "markdown", "terminal"]
+__all__ = ["csv", "document", "environments", "html", "markdown", "terminal"]
 
 
 def __getattr__(name: str) -> Any:

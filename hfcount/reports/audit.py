@@ -26,7 +26,7 @@ LONGEST_CLAIM = 34
 
 def audit_report(audit: Audit) -> RenderableType:
     """The findings of one model in full; of several those that are not plainly right, then the distribution."""
-    shown = list(itertools.islice(_worth_showing(audit), MOST_ROWS + 1))
+    shown = list(itertools.islice(worth_showing(audit), MOST_ROWS + 1))
     parts: list[RenderableType] = []
     if shown:
         parts.append(_listed(shown[:MOST_ROWS], by_model=audit.summary.models != 1))
@@ -41,7 +41,7 @@ def audit_report(audit: Audit) -> RenderableType:
     return Group(*parts)
 
 
-def _worth_showing(audit: Audit) -> Iterable[Finding]:
+def worth_showing(audit: Audit) -> Iterable[Finding]:
     if audit.summary.models == 1:
         return audit.findings
     return (finding for finding in audit.findings if finding.verdict in ("mismatch", "error", "explained"))
@@ -60,7 +60,7 @@ def _listed(findings: Sequence[Finding], *, by_model: bool) -> RenderableType:
         of = "counted" if counted else ""
         figures = f" {claim:<{widths[0]}}  {kind:<{widths[1]}}  {of:<7} {counted:>{widths[2]}}  {delta:>{widths[3]}}"
         parts.append(Text(MARKS[each.verdict], STYLES[each.verdict]).append(figures, style="default"))
-        parts.append(Padding(Text(_why(each), style=DIM), (0, 0, 0, 4)))
+        parts.append(Padding(Text(why(each), style=DIM), (0, 0, 0, 4)))
     return Group(*parts)
 
 
@@ -73,7 +73,7 @@ def _cells(finding: Finding) -> tuple[str, str, str, str]:
     )
 
 
-def _why(finding: Finding) -> str:
+def why(finding: Finding) -> str:
     """The convention, the derivation and, in brackets, who claims it."""
     named = finding.convention if finding.verdict == "explained" else None
     said = ": ".join(each for each in (named, finding.explanation) if each)
@@ -114,12 +114,12 @@ def _largest(audit: Audit) -> RenderableType:
     )
     for row in audit.summary.largest:
         table.add_row(
-            row["model"], shortened(row["claim"], LONGEST_CLAIM), row["kind"], exact(row["expected"]), _off(row)
+            row["model"], shortened(row["claim"], LONGEST_CLAIM), row["kind"], exact(row["expected"]), off(row)
         )
     return table
 
 
-def _off(row: Mapping[str, Any]) -> str:
+def off(row: Mapping[str, Any]) -> str:
     """The difference as a share of the count; where it is many times the count, as a factor."""
     share = row["delta"] / row["expected"]
     return f"{share:+.1%}" if share < 10 else f"{share + 1:,.0f} times"
@@ -159,9 +159,9 @@ def audit_markdown(audit: Audit) -> str:
             each.kind,
             "" if each.expected is None else exact(each.expected),
             "" if not each.delta else f"{each.delta:+,}",
-            _why(each),
+            why(each),
         ]
-        for each in itertools.islice(_worth_showing(audit), MOST_ROWS)
+        for each in itertools.islice(worth_showing(audit), MOST_ROWS)
     ]
     if rows:
         headings = ["verdict", "model", "claim", "of what", "counted", "difference", "why"]

@@ -18,7 +18,7 @@ from hfcount.reports.markdown import markdown_table
 from hfcount.reports.terminal import BAD, DIM, GOOD, heading, plain_table
 from hfcount.reports.units import exact, label
 
-_ORIGINS = {
+ORIGINS = {
     "catalogue": "from the catalogue",
     "cache": "from this machine's cache of forms",
     "traced": "traced now from the class's own constructor",
@@ -101,7 +101,7 @@ def _proof_lines(answer: FormulaAnswer) -> list[str]:
     """What the form was held against, a line each."""
     assert answer.form is not None
     version = answer.form.versions.get("transformers", "of unknown version")
-    origin = _ORIGINS[answer.form.origin]
+    origin = ORIGINS[answer.form.origin]
     lines = [f"✓ verified on {answer.form.verified:,} random configs, transformers {version}; {origin}"]
     drawn = answer.drawn
     if drawn is not None and drawn.failed is None:

@@ -1,0 +1,79 @@
+"""The page of `hfcount MODEL`: where the parameters are, why that is the number, who counts otherwise, what trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from hfcount.conventions import Convention
+from hfcount.memory_answer import Memory
+from hfcount.reports.html.bars import component_chart, layer_chart
+from hfcount.reports.html.memory import memory_view
+from hfcount.reports.html.page import render
+from hfcount.reports.html.symbols import symbols_of
+from hfcount.reports.units import exact, without_form
+from hfcount.result import Count
+
+SOURCES = {
+    "card": "the bundled card", "folder": "a local folder", "hub": "the Hugging Face Hub",
+    "type": "the default config", "header": "a checkpoint's header",
+}  # fmt: skip
+BASES = {
+    "arithmetic": "",  # on the model as built: the rule, so it is not said
+    "documented": "documented beyond the model as built",
+    "inference": "an inference: it fits, but nobody has said so",
+    "rule": "a rule of thumb",
+}
+
+
+def count_page(result: Count, memory: Memory | None = None, *, without_memory: str = "") -> str:
+    """The page of one model as one HTML file; `without_memory` says why there is no budget, where one was wanted."""
+    budget = memory_view(memory) if memory is not None else {}
+    versions: Mapping[str, str] = {**result.versions, **(memory.versions if memory is not None else {})}
+    return render(
+        "count.html",
+        title=f"{result.model}: {exact(result.sizes.total)} parameters",
+        result=result,
+        source=SOURCES.get(result.source.kind, result.source.kind),
+        tiles=_tiles(result),
+        by_component=component_chart(result.components),
+        by_layer=layer_chart(result.parts),
+        symbols=symbols_of(result.form, result.config) if result.form is not None else (),
+        without_form=without_form(result.model_class),
+        published=_published(result.conventions),
+        conventions=[_convention(result, each) for each in result.conventions],
+        without_memory=without_memory,
+        versions=versions,
+        **{"memory": None, **budget},
+    )
+
+
+def _tiles(result: Count) -> list[tuple[str, int, str]]:
+    """(what, parameters, remark) of the totals that tell this model from others."""
+    sizes = result.sizes
+    tiles = [
+        ("embeddings", sizes.embedding, "token and position"),
+        ("LM head", sizes.lm_head, "a matrix of its own" if sizes.lm_head else "no matrix of its own"),
+        ("non-embedding", sizes.non_embedding, "the N of scaling laws"),
+    ]
+    if sizes.active != sizes.total:
+        tiles.append(("active", sizes.active, "what one token touches"))
+    if sizes.untied != sizes.total:
+        tiles.append(("untied", sizes.untied, "the tied head counted again"))
+    return tiles
+
+
+def _published(conventions: tuple[Convention, ...]) -> list[tuple[str, Convention]]:
+    """Each published figure with the convention that gives it, smallest count first, so that they read as a story."""
+    told = sorted(conventions, key=lambda each: each.parameters)
+    return [(figure, each) for each in told for figure in each.published]
+
+
+def _convention(result: Count, each: Convention) -> dict[str, Any]:
+    most = max(other.parameters for other in result.conventions)
+    return {
+        "way": each,
+        "difference": each.parameters - result.sizes.total,
+        "width": round(100 * each.parameters / most, 2),
+        "basis": BASES[each.basis],
+    }
