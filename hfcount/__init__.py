@@ -94,11 +94,13 @@ __all__ = [
 logging.getLogger("hfcount").addHandler(logging.NullHandler())
 
 
-def __getattr__(name: str) -> Any:
-    """A public function or answer, imported now."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'hfcount' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"hfcount.{_HOMES[name]}"), name)
+if not TYPE_CHECKING:  # a type checker would take it for a promise that every name is there
+
+    def __getattr__(name: str) -> Any:
+        """A public function or answer, imported now."""
+        if name not in _HOMES:
+            raise AttributeError(f"module 'hfcount' has no attribute {name!r}")
+        return getattr(importlib.import_module(f"hfcount.{_HOMES[name]}"), name)
 
 
 def __dir__() -> list[str]:

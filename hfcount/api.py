@@ -48,10 +48,12 @@ def count(
 ) -> Count:
     """How many parameters `model` has and where, by which convention, and what LoRA would train.
 
-    `model` is a folder with a config.json, a bundled card's name or alias, or a Hub id. `settings` overrides
-    config fields (a mapping, or "KEY=VALUE" strings). `lora_r` is one rank or several; `lora_targets` is
-    "default", "all-linear", "attention", "mlp", or module names. `lora_settings` are PEFT's settings that
-    change the count: `modules_to_save`, `target_parameters`, `rank_pattern`, `use_dora`, `bias`.
+    `model` is a folder with a config.json, a bundled card's name or alias, or a Hub id; of that `revision` is a
+    branch, tag or commit, and `offline` asks the network nothing. `settings` overrides config fields (a mapping, or
+    "KEY=VALUE" strings), `class_name` counts another architecture class than the config names, and
+    `trust_remote_code` lets the repository's own code run where it needs that. `lora_r` is one rank or several;
+    `lora_targets` is "default", "all-linear", "attention", "mlp", or module names. `lora_settings` are PEFT's
+    settings that change the count: `modules_to_save`, `target_parameters`, `rank_pattern`, `use_dora`, `bias`.
     `timeout` is in seconds, for each request and for building. `fast` answers from the catalogue of verified closed
     forms where it covers the config, without torch; `detailed` asks it for a row for each parameter (`parts`).
     Raises BadInput or SourceError.
@@ -255,7 +257,7 @@ def _formula_alone(source: Source, settings: Sequence[str], class_name: str | No
 
 
 def compare(models: Sequence[str], **how: Any) -> Compared:
-    """The counts of several models, in the order asked; `how` is as in `count`. Raises BadInput or SourceError.
+    """The counts of several `models`, in the order asked; `how` is as in `count`. Raises BadInput or SourceError.
 
     >>> [each.sizes.total for each in compare(["gpt2", "gpt2-xl"], fast=True)]
     [124439808, 1557611200]

@@ -33,8 +33,9 @@ def memory(
 ) -> Memory:
     """What it takes to train `model`, in bytes by bucket: full fine-tuning, LoRA and QLoRA side by side.
 
-    Without `lora_r` the ranks are 4, 8 and 16 for LoRA and 8 for QLoRA; with it those asked, for both. `way` is the
-    fields of `Way`: batch, seq, precision, optimizer, attention, gradient_checkpointing, double_quant, sharding, ...
+    `regimes` are any of "full", "lora", "qlora" and "inference". Without `lora_r` the ranks are 4, 8 and 16 for LoRA
+    and 8 for QLoRA; with it those asked, for both. `way` is the fields of `Way`: batch, seq, precision, optimizer,
+    attention, gradient_checkpointing, double_quant, sharding, ...
     `method` is "closed-form", or "simulated": then the real step is run without memory, and the figures are those at
     its peak; `curves` asks it for memory over the whole step. The rest is as in `count`. Raises BadInput or
     SourceError.

@@ -40,7 +40,7 @@ class Count(Charted):
 
     Attributes:
         model: the name that the source goes by, "openai-community/gpt2".
-        model_class: the transformers class that was counted.
+        model_class, model_type: the transformers class that was counted, and the config's model_type.
         source: where the description came from.
         sizes: the totals.
         components: embeddings first; their parameters add up to the total.

@@ -77,9 +77,9 @@ def audit(
     `listed` is a file of ids, or of ids with configs and card texts (text, CSV, JSONL, Parquet); `author` and `search`
     ask the Hub for up to `limit` models. Findings go to `output` (.jsonl, .sqlite, .parquet) as they come, a row each;
     `resume` goes on from what is there. `workers` processes work at once (0: this one alone); with the address of a
-    Dask `scheduler` its cluster does. `rate` is a limit of requests to the Hub a second, in all (of a cluster: of each
-    thread); `timeout` is in seconds, for each request and for building a model; without `headers` no checkpoint is
-    opened. `quiet`: no progress bar.
+    Dask `scheduler` its cluster does. Of the Hub a `revision` may be asked, and `offline` asks it nothing. `rate` is a
+    limit of requests to the Hub a second, in all (of a cluster: of each thread); `timeout` is in seconds, for each
+    request and for building a model; without `headers` no checkpoint is opened. `quiet`: no progress bar.
 
     Raises BadInput or SourceError where there is nothing to audit at all; what is wrong with one model is a finding.
 

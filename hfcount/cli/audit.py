@@ -170,9 +170,8 @@ def _report(result: Audit, format: Format, output: Path | None, plot: Path | Non
 
     if plot is not None:
         from hfcount.reports.files import write_figure
-        from hfcount.reports.verdicts import verdicts_figure
 
-        write_figure(plot, verdicts_figure(result.summary))
+        write_figure(plot, result.plot())
     if quiet and output is None and format is Format.table:
         print_text("".join(f"{verdict} {number}\n" for verdict, number in result.summary.verdicts.items()))
         return

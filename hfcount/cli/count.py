@@ -87,10 +87,9 @@ def command(
         }
         emit(renderings, written, output)
     if plot is not None:
-        from hfcount.reports.figures import distribution
         from hfcount.reports.files import write_figure
 
-        write_figure(plot, distribution(result.parts, title=result.model))
+        write_figure(plot, result.plot())
     return 0 if result.all_matches else 1
 
 

@@ -76,7 +76,9 @@ def command(
 
     _show(found, fits, written, output, quiet=quiet)
     if plot is not None:
-        _draw(found, plot)
+        from hfcount.reports.files import write_figure
+
+        write_figure(plot, found.plot())  # the curve of a simulated step, else stacked bars
     return 0
 
 
@@ -100,17 +102,6 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
         Format.html: lambda: memory_page(found, fits),
     }
     emit(renderings, written, output)
-
-
-def _draw(found: Any, plot: Path) -> None:
-    """The curve of a simulated step, else stacked bars."""
-    from hfcount.reports.bars import memory_bars, stacks_of
-    from hfcount.reports.files import write_figure
-    from hfcount.reports.simulated import timeline
-
-    title = f"{found.model}: {found.precision}, batch {found.batch:,} x {found.seq:,} tokens"
-    stacks = stacks_of(found.budgets)
-    write_figure(plot, timeline(found.curves, title=title) if found.curves else memory_bars(stacks, title=title))
 
 
 def _check_figure(plot: Path | None) -> None:
