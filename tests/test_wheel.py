@@ -35,6 +35,14 @@ def test_the_wheel_holds_the_package_and_every_card(wheel: Path) -> None:
     assert not any(name.startswith(("tests/", "scripts/")) for name in names)
 
 
+def test_the_wheel_brings_the_manual_page_and_the_extension(wheel: Path) -> None:
+    archive = zipfile.ZipFile(wheel)
+    (page,) = [name for name in archive.namelist() if name.endswith(".data/data/share/man/man1/hfcount.1")]
+    assert archive.read(page) == (ROOT / "man" / "hfcount.1").read_bytes()
+    (scripts,) = [name for name in archive.namelist() if name.endswith(".dist-info/entry_points.txt")]
+    assert "hf-count = hfcount.cli:hf_count" in archive.read(scripts).decode().splitlines()
+
+
 def test_the_wheel_does_the_main_job_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
     site = tmp_path / "site"
     install = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", str(site)]
