@@ -107,8 +107,8 @@ def _expected(optimizer: Any) -> int | None:
     shapes: dict[str, list[tuple[int, ...]]] = defaultdict(list)
     for group in optimizer.param_groups:
         for each in group["params"]:
-            if each.requires_grad:
-                shapes[dtype_name(each)].append(tuple(each.shape))
+            if each.requires_grad:  # of a sharded one the part here is stepped here
+                shapes[dtype_name(each)] += [tuple(part.shape) for part in plain_tensors(each)]
     if not set(shapes) <= set(BYTES):
         return None
     states = [optimizer_state(found, known_optimizer(name), dtype=dtype) for dtype, found in shapes.items()]

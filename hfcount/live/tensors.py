@@ -50,11 +50,14 @@ def held(tensor: torch.Tensor, owner: nn.Module) -> Held:
 
 def plain_tensors(tensor: torch.Tensor) -> Iterator[torch.Tensor]:
     """The plain tensors inside `tensor`: itself, or what a wrapper such as `DTensor` carries on this device."""
+    import torch
     from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
     if is_traceable_wrapper_subclass(tensor):
-        for name in tensor.__tensor_flatten__()[0]:
-            yield from plain_tensors(getattr(tensor, name))
+        inside = (getattr(tensor, name) for name in tensor.__tensor_flatten__()[0])
+        for each in inside:
+            if isinstance(each, torch.Tensor):  # a DTensor names its mesh as well
+                yield from plain_tensors(each)
     else:
         yield tensor
 

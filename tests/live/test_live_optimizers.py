@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,34 @@ def test_what_an_optimizer_misses_or_has_in_vain_is_told() -> None:
     assert "360 parameters train, but AdamW does not step them" in found.notes
     assert "AdamW has 3 parameters that do not train" in found.notes
     assert "AdamW: steps 4,203 parameters" in str(found)
+
+
+@pytest.fixture
+def two_ranks() -> Iterator[Any]:
+    """A mesh of two devices of which this process is the first, and the other does not exist."""
+    import torch.distributed
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.testing._internal.distributed.fake_pg import FakeStore
+
+    torch.distributed.init_process_group("fake", rank=0, world_size=2, store=FakeStore())
+    yield init_device_mesh("cpu", (2,))
+    torch.distributed.destroy_process_group()
+
+
+def test_a_sharded_model_counts_whole_and_weighs_what_is_here(two_ranks: Any) -> None:
+    from torch.distributed.fsdp import fully_shard
+
+    module = nn.Sequential(nn.Linear(8, 6), nn.Linear(6, 4))
+    fully_shard(module, mesh=two_ranks)
+    optimizer = torch.optim.AdamW(module.parameters())
+    before = hfcount.report(module, optimizer=optimizer)
+    stepped(module, optimizer)
+    after = hfcount.report(module, optimizer=optimizer)
+    assert before.parameters == 8 * 6 + 6 + 6 * 4 + 4
+    assert before.bytes == after.gradient_bytes == 4 * before.parameters // 2
+    assert before.optimizer is not None
+    assert after.optimizer is not None
+    assert before.optimizer.expected_bytes == after.optimizer.bytes == 2 * before.bytes
 
 
 def tiny() -> GPT2LMHeadModel:
