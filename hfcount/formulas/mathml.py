@@ -113,11 +113,15 @@ def _product(node: ast.BinOp) -> tuple[str, int]:
 
 def _wordy(factor: str) -> bool:
     """Whether a factor begins with a word of several letters."""
-    return re.match(r"(<msub>|<msup>)*<mi>\w{2,}", factor) is not None
+    return re.match(r"(<msub>|<msup>|<msubsup>|<mrow>)*<mi>\w{2,}", factor) is not None
 
 
 def _power(node: ast.BinOp) -> tuple[str, int]:
-    return f"<msup><mrow>{_written(node.left, _ATOM)}</mrow><mrow>{_written(node.right, _SUM)}</mrow></msup>", _POWER
+    """A base with a subscript takes the exponent above it, as in print."""
+    base, exponent = _written(node.left, _ATOM), f"<mrow>{_written(node.right, _SUM)}</mrow>"
+    if base.startswith("<msub>"):
+        return f"<msubsup>{base.removeprefix('<msub>').removesuffix('</msub>')}{exponent}</msubsup>", _POWER
+    return f"<msup><mrow>{base}</mrow>{exponent}</msup>", _POWER
 
 
 def _floored(node: ast.BinOp) -> tuple[str, int]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfcount.conventions import Convention
+from hfcount.conventions.ways import CLAIM_KINDS
 from hfcount.memory_answer import Memory
 from hfcount.reports.html.bars import component_chart, layer_chart
 from hfcount.reports.html.memory import memory_view
@@ -13,6 +14,7 @@ from hfcount.reports.html.page import render
 from hfcount.reports.html.symbols import symbols_of
 from hfcount.reports.units import exact, without_form
 from hfcount.result import Count
+from hfcount.sources import Claim
 
 SOURCES = {
     "card": "the bundled card", "folder": "a local folder", "hub": "the Hugging Face Hub",
@@ -41,6 +43,8 @@ def count_page(result: Count, memory: Memory | None = None, *, without_memory: s
         symbols=symbols_of(result.form, result.config) if result.form is not None else (),
         without_form=without_form(result.model_class),
         published=_published(result.conventions),
+        unexplained=_unexplained(result),
+        refused_ranks=_refused(result),
         conventions=[_convention(result, each) for each in result.conventions],
         without_memory=without_memory,
         versions=versions,
@@ -67,6 +71,24 @@ def _published(conventions: tuple[Convention, ...]) -> list[tuple[str, Conventio
     """Each published figure with the convention that gives it, smallest count first, so that they read as a story."""
     told = sorted(conventions, key=lambda each: each.parameters)
     return [(figure, each) for each in told for figure in each.published]
+
+
+def _unexplained(result: Count) -> list[Claim]:
+    """The sizes on the model's card that no way of counting gives; none for a variant, which no card is about."""
+    if any(note.startswith("a variant: ") for note in result.notes):
+        return []
+    given = {figure for each in result.conventions for figure in each.published}
+    sizes = {each.claim: each for each in result.source.claims if each.kind in CLAIM_KINDS}
+    return [each for each in sizes.values() if each.claim.strip() not in given]
+
+
+def _refused(result: Count) -> dict[str, list[int]]:
+    """Why PEFT attaches nothing -> the ranks that were asked for."""
+    found: dict[str, list[int]] = {}
+    for each in result.lora:
+        if each.trainable is None:
+            found.setdefault(each.reason or "no figures", []).append(each.r)
+    return found
 
 
 def _convention(result: Count, each: Convention) -> dict[str, Any]:

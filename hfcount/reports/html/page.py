@@ -23,7 +23,11 @@ def render(template: str, **context: Any) -> str:
     """The page that `template` makes of `context`; the same text for the same answer, whenever it is made."""
     style, script = (_source(name) for name in ("style.css", "script.js"))
     page = _environment().get_template(template).render(style=style, script=script, policy=_policy(script), **context)
-    return "\n".join(line.rstrip() for line in page.splitlines() if line.strip()) + "\n"
+    return f"{_without_blank_lines(page)}\n"
+
+
+def _without_blank_lines(text: str) -> str:
+    return "\n".join(line.rstrip() for line in text.splitlines() if line.strip())
 
 
 @functools.cache
@@ -57,9 +61,10 @@ def _visible(value: Any) -> Any:
 
 @functools.cache
 def _source(name: str) -> Markup:
+    """A file that stands within the page, as it will stand there, since the policy has the script's hash."""
     from markupsafe import Markup
 
-    return Markup((TEMPLATES / name).read_text(encoding="utf-8"))
+    return Markup(_without_blank_lines((TEMPLATES / name).read_text(encoding="utf-8")))
 
 
 def _policy(script: str) -> str:
@@ -80,7 +85,7 @@ def formula(text: str | None) -> Markup:
     try:
         body = to_mathml(text)
     except (ValueError, RecursionError):
-        return Markup("<code>{}</code>").format(text)
+        return Markup("<code>{}</code>").format(_visible(text))
     return Markup('<span class="formula" role="math" aria-label="{}">{}</span>').format(
         escape(pretty(text)), Markup(body)
     )

@@ -18,6 +18,9 @@
     part.addEventListener("blur", hide);
   }
 
+  // What is folded is printed as well.
+  addEventListener("beforeprint", () => document.querySelectorAll("details").forEach((each) => { each.open = true; }));
+
   // Pointing at a name in a legend fades the others.
   for (const name of document.querySelectorAll(".legend [data-of]")) {
     const parts = name.closest("figure").querySelectorAll(".bar [data-of], polygon[data-of]");
