@@ -45,6 +45,10 @@ class PlainConfig:
         value = self._fields[own]
         return PlainConfig(value, _inside(own, self._renamed)) if isinstance(value, Mapping) else value
 
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as config.json has them, as transformers' own configs give them."""
+        return dict(self._fields)
+
     def get_text_config(self, decoder: bool | None = None) -> PlainConfig:
         """The part about the language model, by the names that transformers looks for; ValueError for several."""
         names = TEXT_PARTS[: 3 if decoder else 4]

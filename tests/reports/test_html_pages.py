@@ -27,6 +27,7 @@ from hfcount.reports.html import (
     formula_page,
     memory_page,
 )
+from hfcount.reports.html.symbols import values_in
 from hfcount.result import Count
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "source", "col"}
@@ -225,6 +226,27 @@ def test_the_suffix_asks_for_a_page(tmp_path: Path, command: list[str], says: st
     path = tmp_path / "report.html"
     assert run([*command, "--output", str(path)]) == 0
     assert says in Page(path.read_text(encoding="utf-8")).words
+
+
+@pytest.mark.parametrize("fast", [False, True])
+@pytest.mark.parametrize("name", ["gpt2", "deepseek-v3", "gemma-3-4b-pt", "whisper-small"])
+def test_symbols_have_the_configs_own_numbers(name: str, fast: bool) -> None:
+    found = count(name, fast=fast)
+    assert found.form is not None
+    values = values_in(found.config, found.form)
+    assert set(values) == set(found.form.symbols)
+    raw = found.source.config
+    for symbol, field in found.form.symbols.items():
+        if field in raw:
+            assert values[symbol] == raw[field]
+
+
+def test_sizes_on_the_card_that_no_convention_gives_are_not_hidden() -> None:
+    """Whisper's small model is published as 244M (openai/whisper README.md) and counts 241.7M."""
+    words = Page(count_page(count("whisper-small"))).words
+    assert "given by none of these ways" in words
+    assert "244M" in words
+    assert "244M" not in Page(count_page(count("whisper-small", settings=["encoder_layers=3"]))).words
 
 
 def test_memory_beside_the_count_and_why_there_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -67,15 +67,18 @@ def component_chart(found: Sequence[Component]) -> Chart:
     return Chart(rows=tuple(rows), legend=(), says=f"Parameters by component: {_said(rows)}.")
 
 
-def models_chart(models: Sequence[tuple[str, Sequence[Component]]]) -> Chart:
-    """A bar for each model, by component, all on one scale."""
+def models_chart(models: Sequence[tuple[str, Sequence[Component]]], *, shares: bool = False) -> Chart:
+    """A bar for each model, by component, all on one scale; with `shares` each as long as the other."""
     totals = [sum(each.parameters for each in found) for _, found in models]
     most = max(totals, default=0) or 1
     rows = [
         Row(
             name=name,
             figure=f"{exact(total)} ({short(total)})",
-            segments=tuple(_component(each.component, each.parameters, most, share(each.share)) for each in found),
+            segments=tuple(
+                _component(each.component, each.parameters, total if shares else most, share(each.share))
+                for each in found
+            ),
         )
         for (name, found), total in zip(models, totals, strict=True)
     ]

@@ -11,7 +11,7 @@ from hfcount.memory_answer import Memory
 from hfcount.reports.html.bars import component_chart, layer_chart
 from hfcount.reports.html.memory import memory_view
 from hfcount.reports.html.page import render
-from hfcount.reports.html.symbols import symbols_of
+from hfcount.reports.html.symbols import symbols_of, values_in
 from hfcount.reports.units import exact, without_form
 from hfcount.result import Count
 from hfcount.sources import Claim
@@ -40,7 +40,7 @@ def count_page(result: Count, memory: Memory | None = None, *, without_memory: s
         tiles=_tiles(result),
         by_component=component_chart(result.components),
         by_layer=layer_chart(result.parts),
-        symbols=symbols_of(result.form, result.config) if result.form is not None else (),
+        symbols=symbols_of(result.form, values_in(result.config, result.form)) if result.form is not None else (),
         without_form=without_form(result.model_class),
         published=_published(result.conventions),
         unexplained=_unexplained(result),

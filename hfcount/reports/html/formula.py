@@ -6,7 +6,7 @@ from hfcount.formula_answer import FormulaAnswer
 from hfcount.reports.formula import ORIGINS, condition
 from hfcount.reports.html.count import SOURCES
 from hfcount.reports.html.page import render
-from hfcount.reports.html.symbols import Symbol
+from hfcount.reports.html.symbols import symbols_of
 from hfcount.reports.units import exact
 
 
@@ -14,16 +14,13 @@ def formula_page(answer: FormulaAnswer) -> str:
     """The form, its components, symbols, conditions and proof as one HTML file; without a form, the count and why."""
     form = answer.closed_form
     values = answer.form.values(answer.raw) if answer.form is not None else {}
-    symbols = (
-        [Symbol(name=name, field=field, value=values[name]) for name, field in form.symbols.items()] if form else []
-    )
     return render(
         "formula.html",
         title=f"{answer.model}: {exact(answer.value)} parameters in closed form",
         answer=answer,
         source=SOURCES.get(answer.source.kind, answer.source.kind),
         form=form,
-        symbols=symbols,
+        symbols=symbols_of(form, values) if form is not None else (),
         conditions=[condition(each) for each in answer.guards],
         origin=ORIGINS[answer.form.origin] if answer.form is not None else "",
         versions=_versions(answer),

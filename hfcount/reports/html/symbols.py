@@ -20,21 +20,20 @@ class Symbol:
     value: int | None
 
 
-def symbols_of(form: ClosedForm, config: Any) -> tuple[Symbol, ...]:
-    """The symbols in the order in which the form's text uses them.
-
-    The numbers are shown only if the text gives the form's value with them: a symbol with a wrong one would be worse
-    than a symbol without.
-    """
+def symbols_of(form: ClosedForm, values: Mapping[str, int]) -> tuple[Symbol, ...]:
+    """The symbols with their `values`, in the order in which the form's text uses them."""
     used = [name for name in dict.fromkeys(re.findall(r"[A-Za-z]\w*", form.text)) if name in form.symbols]
-    values = _values(form, config)
     return tuple(Symbol(name=name, field=form.symbols[name], value=values.get(name)) for name in used)
 
 
-def _values(form: ClosedForm, config: Any) -> Mapping[str, int]:
-    raw = config.to_dict() if hasattr(config, "to_dict") else vars(config)
+def values_in(config: Any, form: ClosedForm) -> Mapping[str, int]:
+    """The numbers that the symbols stand for in `config`.
+
+    None at all unless the text gives the form's value with them: a symbol with a wrong number would be worse than
+    one without.
+    """
     try:
-        fields = namespace(raw)
+        fields = namespace(config.to_dict())
         values = {name: evaluate(field, fields) for name, field in form.symbols.items()}
         return values if evaluate(form.text, namespace(values)) == form.value else {}
     except (ArithmeticError, TypeError, ValueError, LookupError, AttributeError, SyntaxError):

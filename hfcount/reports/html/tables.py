@@ -29,11 +29,13 @@ def explanation_page(result: Count, explanation: Explanation) -> str:
 def comparison_page(results: Sequence[Count]) -> str:
     """Models side by side, a column each, as one HTML file."""
     names = list(dict.fromkeys(part.component for each in results for part in each.components))
+    parts = [(each.model, each.components) for each in results]
     return render(
         "comparison.html",
         title=f"{len(results)} models side by side",
         results=results,
-        chart=models_chart([(each.model, each.components) for each in results]),
+        chart=models_chart(parts),
+        shares=models_chart(parts, shares=True),
         rows=[(name, [_part(each, name) for each in results]) for name in names],
         totals=[(title, [getattr(each.sizes, name) for each in results]) for title, name in TOTALS],
         versions=results[0].versions if results else {},
