@@ -27,6 +27,7 @@ from hfcount.reports.html import (
     formula_page,
     memory_page,
 )
+from hfcount.reports.html.memory import memory_view
 from hfcount.reports.html.symbols import values_in
 from hfcount.result import Count
 
@@ -172,6 +173,15 @@ def test_the_curve_has_the_peak_of_the_answer(pages: dict[str, str]) -> None:
     peak = int(lines[[each for each in buckets if lines[each].dtype.kind == "i"]].sum(axis=1).max())
     assert highest == pytest.approx(peak, rel=0.01)  # buckets under a five-hundredth are not drawn
     assert f"{peak:,}" in Page(pages["memory"]).words
+
+
+@pytest.mark.parametrize("model", ["gpt2", "llama-7b"])
+@pytest.mark.parametrize("way", [{}, {"gradient_checkpointing": True, "batch": 4}, {"attention": "eager"}])
+def test_the_form_of_activations_is_set_equal_to_what_it_gives(model: str, way: dict[str, Any]) -> None:
+    forms = memory_view(memory(model, lora_r=8, **way))["formulas"]
+    assert forms
+    for _, budget in forms:
+        assert eval(str(budget.activations_formula), dict(budget.activations_symbols)) == budget.activations_kept_bytes
 
 
 def test_a_report_is_small_and_the_same_each_time(gpt2: Count, pages: dict[str, str]) -> None:
