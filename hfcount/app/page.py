@@ -155,6 +155,15 @@ def _buttons() -> dict[str, Any]:
         }
 
 
+# Boxes whose `input` event Gradio raises for keys alone: what is pasted with the mouse would go unnoticed.
+_TEXTS = ("settings", "config", "ranks", "figure")
+
+
+def _triggers(inputs: dict[str, Any]) -> list[Any]:
+    """What counts as a change; another model is an event of its own."""
+    return [inputs[name].change if name in _TEXTS else inputs[name].input for name in NAMES if name != "model"]
+
+
 def _wire_answers(
     page: gr.Blocks,
     answering: Answering,
@@ -169,7 +178,7 @@ def _wire_answers(
     begun = page.load(restored, query, [*ordered, fault], js="() => location.search", **quiet)
     chosen = inputs["model"].input(lambda: "", None, inputs["config"], **quiet)  # another model ends a pasted config
     changed = gr.on(
-        [inputs[name].input for name in NAMES if name != "model"], answering.at_once, ordered, [*outputs, query],
+        _triggers(inputs), answering.at_once, ordered, [*outputs, query],
         trigger_mode="always_last", concurrency_limit=8, **quiet,
     )  # fmt: skip
     followed = [
