@@ -133,7 +133,7 @@ def _missing(tried: Sequence[Tried]) -> list[str]:
 
 
 def _short(reason: str) -> str:
-    text = reason.split("\n")[0].replace("|", "\\|")
+    text = reason.split("\n")[0].replace("|", "\\|").replace("[", "\\[")
     for sign in (": cannot be built as ",):
         if sign in text:
             text = text.partition(sign)[2].partition(": ")[2]
