@@ -38,6 +38,7 @@ class Answering:
     def __init__(self, worker: Worker) -> None:
         self.worker = worker
         self._latest = Latest()
+        self.files = tempfile.TemporaryDirectory(prefix="hfcount-")  # until the page is closed
 
     def at_once(self, request: gr.Request, *values: Any) -> list[Any]:
         """The catalogue's answer, and the query of the link; or the message, and everything else as it was."""
@@ -142,7 +143,7 @@ def downloaded(answering: Answering, suffix: str) -> Callable[..., list[Any]]:
             data = answering.worker.ask(answers.file_of, suffix, state, answers.source_of(state))
         except HfcountError as error:
             return [None, views.message(str(error))]
-        folder = Path(tempfile.mkdtemp(prefix="hfcount-"))
+        folder = Path(tempfile.mkdtemp(dir=answering.files.name))
         path = folder / f"{_file_name(state)}.{suffix}"
         path.write_bytes(data)
         return [str(path), ""]

@@ -53,12 +53,12 @@ def browser() -> Iterator[Any]:
 def page(browser: Any, address: str) -> Iterator[Any]:
     """A page in a fresh context; at its end no error may have been written and no other host asked."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
-    found = context.new_page()
     faults: list[str] = []
-    found.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
-    found.on("pageerror", lambda error: faults.append(str(error)))
-    found.on("request", lambda request: faults.extend(_foreign(request.url, address)))
-    found.set_default_timeout(WAIT)
+    context.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
+    context.on("weberror", lambda error: faults.append(str(error.error)))
+    context.on("request", lambda request: faults.extend(_foreign(request.url, address)))
+    context.set_default_timeout(WAIT)
+    found = context.new_page()
     yield found
     context.close()
     assert faults == []
@@ -173,9 +173,10 @@ def test_a_link_restores_what_it_was_made_of(page: Any, address: str) -> None:
     assert "batch 2 × 1,024 tokens · fp32" in page.inner_text("#budget")
     page.wait_for_function("() => document.querySelector('#link textarea, #link input').value.includes('fp32')")
     link = page.input_value("#link textarea, #link input")
-    page.goto(link)
-    total(page, GPT2_24_LAYERS)
-    assert page.url == link
+    other = page.context.new_page()
+    opened(other, link)
+    total(other, GPT2_24_LAYERS)
+    sync_api.expect(other).to_have_url(link)
 
 
 def test_a_bad_link_opens_the_page_and_says_so(page: Any, address: str) -> None:
