@@ -15,7 +15,8 @@ from hfcount.auditing.finding import FIELDS, VERDICTS, Finding
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.markdown import markdown_table
-from hfcount.reports.terminal import BAD, DIM, GOOD, plain_table
+from hfcount.reports.plain_table import plain_table
+from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact
 
 MARKS = {"ok": "✓", "explained": "≈", "mismatch": "✗", "unverifiable": "?", "error": "!"}

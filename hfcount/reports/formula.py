@@ -15,7 +15,8 @@ from hfcount.formulas import pretty
 from hfcount.formulas.closed_form import ClosedForm
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.markdown import markdown_table
-from hfcount.reports.terminal import BAD, DIM, GOOD, heading, plain_table
+from hfcount.reports.plain_table import plain_table
+from hfcount.reports.terminal import BAD, DIM, GOOD, heading
 from hfcount.reports.units import exact, label
 
 ORIGINS = {

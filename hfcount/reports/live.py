@@ -10,7 +10,8 @@ from hfcount.live.live_report import LiveReport
 from hfcount.live.optimizer_state import OptimizerState
 from hfcount.live.places import FOREIGN
 from hfcount.reports.markdown import markdown_table
-from hfcount.reports.terminal import DIM, plain_table
+from hfcount.reports.plain_table import plain_table
+from hfcount.reports.terminal import DIM
 from hfcount.reports.units import exact, label, memory_with_unit, percent, share, short
 
 HEADINGS = ("Parameters", "Share", "Trainable", "Memory")

@@ -15,8 +15,9 @@ from hfcount.memory_answer import BUCKETS, Budget, Memory
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.markdown import markdown_table
+from hfcount.reports.plain_table import plain_table
 from hfcount.reports.simulated import comparison_document, simulated_sections
-from hfcount.reports.terminal import BAD, DIM, GOOD, heading, plain_table
+from hfcount.reports.terminal import BAD, DIM, GOOD, heading
 from hfcount.reports.units import exact, memory, memory_unit, memory_with_unit, regime_title, share
 
 TITLES = {

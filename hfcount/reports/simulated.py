@@ -11,7 +11,8 @@ from rich.text import Text
 
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.reports.figures import PALETTE
-from hfcount.reports.terminal import BAD, DIM, GOOD, plain_table
+from hfcount.reports.plain_table import plain_table
+from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact, memory_unit, memory_with_unit, regime_title, short
 
 if TYPE_CHECKING:

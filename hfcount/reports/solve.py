@@ -12,7 +12,8 @@ from hfcount.formulas import pretty
 from hfcount.formulas.solve import Candidate, Solution
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.markdown import markdown_table
-from hfcount.reports.terminal import BAD, DIM, plain_table
+from hfcount.reports.plain_table import plain_table
+from hfcount.reports.terminal import BAD, DIM
 from hfcount.reports.units import difference, exact, percent
 
 

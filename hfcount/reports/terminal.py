@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
+from hfcount.reports.plain_table import plain_table
 from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
 
@@ -44,16 +45,6 @@ def heading(result: Count | FormulaAnswer | Memory) -> Text:
 
 def _section(title: str, body: RenderableType) -> RenderableType:
     return Group(Text(f"\n{title}", style="bold"), body)
-
-
-def plain_table(*columns: tuple[str, str]) -> Table:
-    """A table without frame; `columns` are (heading, "left" | "right"), and figures never wrap."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_footer=False)
-    for heading, justify in columns:
-        table.add_column(
-            heading, justify="right" if justify == "right" else "left", no_wrap=justify == "right", overflow="fold"
-        )
-    return table
 
 
 def _parts_table(result: Count, by: str) -> Table:
