@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 READY := $(VENV)/.ready
 
-.PHONY: help demo test quick lint cards catalogue lowest clean
+.PHONY: help demo test quick lint docs cards catalogue lowest clean
 
 help:
 	@echo "make demo     hfcount gpt2 --lora-r 8"
 	@echo "make test     the whole test suite"
 	@echo "make quick    the suite without the slow sweeps"
 	@echo "make lint     ruff and mypy"
+	@echo "make docs     the documentation as a site, in site/"
 	@echo "make cards    write model_cards/ anew from scripts/facts/"
 	@echo "make catalogue trace and verify every closed form anew: about an hour on two cores"
 	@echo "make lowest   the quick tests at the lowest supported transformers and PEFT"
@@ -29,6 +30,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 cards: $(READY)
 	$(BIN)/python scripts/build_cards.py

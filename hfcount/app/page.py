@@ -136,7 +136,7 @@ def _results() -> tuple[dict[str, Any], Any, Any]:
         html(name)
     html("explanation")
     gr.Markdown("### Why that is the number")
-    mathematics = [{"left": "$", "right": "$", "display": False}]
+    mathematics: list[dict[str, str | bool]] = [{"left": "$", "right": "$", "display": False}]
     shown["equations"] = gr.Markdown(elem_id="equations", latex_delimiters=mathematics)
     for title, name in (("Who counts how", "conventions"), ("LoRA", "lora"), ("Memory to train it", "budget")):
         gr.Markdown(f"### {title}")
