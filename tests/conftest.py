@@ -52,6 +52,8 @@ PINNED = {
     "test_simulate_command.py::test_checkpointing_says": "what layers keep is an estimate there",
     "test_only_versions_differ_and_nothing_is_written": "the packaged forms are of the versions in constraints.txt",
     "test_what_cannot_be_attached_is_said": "PEFT 0.20 has no SHADOW",
+    "test_app_answers.py": "the packaged forms are of the transformers and PEFT in constraints.txt",
+    "test_the_form_of_activations_is_set_equal": "what layers keep is an estimate there",
     "no module has such a name]": "PEFT 0.20 says it in other words",
     "test_published_names_of_vision_attention_are_gone": "PEFT 0.20 says it in other words",
 }
