@@ -59,6 +59,9 @@ class Answering:
         session = _session(request)
         try:
             state = state_of(values)
+        except HfcountError:  # at_once has said what is wrong
+            return
+        try:
             if self._outdated(session, state):
                 return
             source = answers.source_of(state)

@@ -1,0 +1,21 @@
+"""What the page's events answer to input that is no state."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+gradio = pytest.importorskip("gradio")
+
+
+def test_input_that_is_no_state_is_said_once_and_asked_of_no_worker() -> None:
+    from hfcount.app.answering import Answering
+    from hfcount.app.state import NAMES, State
+
+    answering = Answering(cast(Any, None))  # whoever asks the worker fails
+    values = [getattr(State(), name) if name != "batch" else 0 for name in NAMES]
+    request = cast(Any, SimpleNamespace(session_hash="one"))
+    assert any("batch = 0" in str(each) for each in answering.at_once(request, *values))
+    assert list(answering.exactly(request, *values)) == []
