@@ -60,13 +60,16 @@ class Answering:
         try:
             state = state_of(values)
         except HfcountError:  # at_once has said what is wrong
+            yield shown()
             return
         try:
             if self._outdated(session, state):
+                yield shown()  # all as it is: Gradio takes it for None where nothing is answered
                 return
             source = answers.source_of(state)
             found = self.worker.ask(answers.exactly, state, source)
             if not self._latest.is_it(session, state):
+                yield shown()
                 return
             verdict = views.status(_verdict(found, answers.at_once(state, source)), "good")
             yield shown(message="", status=verdict, **_parts(found))

@@ -144,6 +144,7 @@ def test_a_config_is_pasted_and_edited(page: Any, address: str) -> None:
         ("settings", "n_layer", "write it as KEY=VALUE"),
         ("settings", "n_layr=3", "did you mean n_layer"),
         ("settings", "n_layer=-4", "n_layer"),
+        ("config", "{", "not valid JSON"),
         ("ranks", "many", "a rank is a positive integer"),
         ("batch", "0", "batch = 0"),
     ],
