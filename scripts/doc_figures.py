@@ -36,11 +36,11 @@ class BadFigure(ValueError):
 
 
 @functools.cache
-def count(model: str, *settings: str, lora_r: int = 0, lora_targets: str = "default") -> Any:
+def count(model: str, *settings: str, lora_r: int = 0, lora_targets: str = "default", fast: bool = False) -> Any:
     """`hfcount.count`, with settings as on the command line: count("mini-gpt", "num_hidden_layers=4")."""
     import hfcount
 
-    return hfcount.count(model, settings=settings, lora_r=lora_r or (), lora_targets=lora_targets)
+    return hfcount.count(model, settings=settings, lora_r=lora_r or (), lora_targets=lora_targets, fast=fast)
 
 
 @functools.cache
