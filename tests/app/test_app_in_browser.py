@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from chromium import WAIT, browser, watched
 
 pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'hfcount[app]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
+pytestmark = pytest.mark.slow
+__all__ = ["browser"]  # a fixture
 
-CHROMIUM = shutil.which(os.environ.get("CHROMIUM", "chromium")) or shutil.which("chromium-browser")
-FLAGS = (
-    "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync",
-)  # fmt: skip
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"),
-]
-
-WAIT = 60_000  # milliseconds for what builds a model, on a machine that is busy
 GPT2, GPT2_24_LAYERS = "124,439,808", f"{124_439_808 + 12 * (12 * 768**2 + 13 * 768):,}"
 LLAMA_7B = "6,738,415,616"
 
@@ -41,33 +31,16 @@ def address() -> Iterator[str]:
     worker.close()
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with sync_api.sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=CHROMIUM, args=list(FLAGS))
-        yield found
-        found.close()
-
-
 @pytest.fixture
 def page(browser: Any, address: str) -> Iterator[Any]:
     """A page in a fresh context; at its end no error may have been written and no other host asked."""
     context = browser.new_context(viewport={"width": 1280, "height": 860}, accept_downloads=True)
-    faults: list[str] = []
-    context.on("console", lambda line: faults.append(line.text) if line.type in ("error", "warning") else None)
-    context.on("weberror", lambda error: faults.append(str(error.error)))
-    context.on("request", lambda request: faults.extend(_foreign(request.url, address)))
+    faults = watched(context, address)
     context.set_default_timeout(WAIT)
     found = context.new_page()
     yield found
     context.close()
     assert faults == []
-
-
-def _foreign(url: str, address: str) -> list[str]:
-    parts = urlsplit(url)
-    own = parts.scheme in ("data", "blob") or parts.netloc == urlsplit(address).netloc
-    return [] if own else [f"a request to another host: {url}"]
 
 
 def opened(page: Any, address: str, query: str = "") -> None:

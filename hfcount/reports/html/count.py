@@ -34,6 +34,7 @@ def count_page(result: Count, memory: Memory | None = None, *, without_memory: s
     versions: Mapping[str, str] = {**result.versions, **(memory.versions if memory is not None else {})}
     return render(
         "count.html",
+        charts=True,
         title=f"{result.model}: {exact(result.sizes.total)} parameters",
         result=result,
         source=SOURCES.get(result.source.kind, result.source.kind),

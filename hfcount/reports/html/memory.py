@@ -22,6 +22,7 @@ def memory_page(found: Memory, fits: Sequence[Fit] = ()) -> str:
 
     return render(
         "memory.html",
+        charts=True,
         title=f"{found.model}: what training takes",
         source=SOURCES.get(found.source.kind, found.source.kind),
         versions=found.versions,

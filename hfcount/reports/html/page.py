@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,14 +18,20 @@ if TYPE_CHECKING:
     from jinja2 import Environment
     from markupsafe import Markup
 
-TEMPLATES = Path(__file__).parent / "templates"
+HERE = Path(__file__).parent
+TEMPLATES = HERE / "templates"
+CHARTS = ("bars", "timeline")
 
 
-def render(template: str, **context: Any) -> str:
-    """The page that `template` makes of `context`; the same text for the same answer, whenever it is made."""
-    style, script = (_source(name) for name in ("style.css", "script.js"))
-    page = _environment().get_template(template).render(style=style, script=script, policy=_policy(script), **context)
-    return f"{_without_blank_lines(page)}\n"
+def render(template: str, *, charts: bool = False, **context: Any) -> str:
+    """The page that `template` makes of `context`; the same text for the same answer, whenever it is made.
+
+    With `charts` vega stands in the page, for a [data-chart] to be drawn by.
+    """
+    script = _script(charts)
+    page = _environment().get_template(template).render(style=_style(), policy=_policy(script), **context)
+    # The script is put in last and as it is, since the policy has its hash.
+    return f"{_without_blank_lines(page)}\n".replace("<script></script>", f"<script>{script}</script>")
 
 
 def _without_blank_lines(text: str) -> str:
@@ -44,7 +52,7 @@ def _environment() -> Environment:
     )
     found.filters.update(
         exact=exact, short=short, fraction=share, percent=percent, difference=difference, label=label,
-        memory=memory_with_unit, formula=formula, symbol=_symbol,
+        memory=memory_with_unit, formula=formula, symbol=_symbol, values=_values,
     )  # fmt: skip
     return found
 
@@ -59,12 +67,36 @@ def _visible(value: Any) -> Any:
     return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in value)
 
 
+def _values(chart: Mapping[str, Any]) -> str:
+    """The figures of a chart as JSON, its texts made visible as all texts of a page are."""
+    return json.dumps(_all_visible(chart), ensure_ascii=False, separators=(",", ":"))
+
+
+def _all_visible(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _all_visible(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_all_visible(each) for each in value]
+    return _visible(value)
+
+
 @functools.cache
-def _source(name: str) -> Markup:
-    """A file that stands within the page, as it will stand there, since the policy has the script's hash."""
+def _style() -> Markup:
     from markupsafe import Markup
 
-    return Markup(_without_blank_lines((TEMPLATES / name).read_text(encoding="utf-8")))
+    return Markup((TEMPLATES / "style.css").read_text(encoding="utf-8"))
+
+
+@functools.cache
+def _script(charts: bool) -> str:
+    """The page's one script: what every page does; with `charts` also vega, the charts' specs and what draws them."""
+    page = (TEMPLATES / "page.js").read_text(encoding="utf-8")
+    if not charts:
+        return page
+    vega = [(HERE / "vega" / name).read_text(encoding="utf-8") for name in ("vega.min.js", "vega-interpreter.js")]
+    specs = {name: json.loads((HERE / "charts" / f"{name}.vg.json").read_text(encoding="utf-8")) for name in CHARTS}
+    drawing = (HERE / "charts" / "charts.js").read_text(encoding="utf-8")
+    return "\n".join([page, *vega, f"const SPECS = {json.dumps(specs, separators=(',', ':'))};", drawing])
 
 
 def _policy(script: str) -> str:

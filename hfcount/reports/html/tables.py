@@ -32,6 +32,7 @@ def comparison_page(results: Sequence[Count]) -> str:
     parts = [(each.model, each.components) for each in results]
     return render(
         "comparison.html",
+        charts=True,
         title=f"{len(results)} models side by side",
         results=results,
         chart=models_chart(parts),
