@@ -4,20 +4,22 @@
     It takes <!-- = regime(memory("gpt2"), "full").total_bytes as GiB -->3.02 GiB<!-- end -->.
 
 Between `=` and `as` stands an expression, behind `as` how it is written: GiB, MiB or KiB of bytes, `short` (124.4M),
-`form` (a closed form as the reports print it), or a format of Python's own (`.2f`, `.1%`). An integer needs none.
+`form` (a closed form as the reports print it), `word` or `Word` (nine, Nine), or a format of Python's own (`.2f`, `.1%`,
+`s`). An integer needs none.
 
 An expression is data from a document, so it is no Python that could do anything: constants, arithmetic, attributes and
-subscripts of what the functions of `VOCABULARY` give, and calls of these alone.
+subscripts of what the functions of `VOCABULARY` (doc_vocabulary.py) give, and calls of these alone.
 """
 
 from __future__ import annotations
 
 import ast
-import functools
 import operator
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from doc_vocabulary import VOCABULARY
 
 FIGURE = re.compile(r"(<!-- = (?P<expression>.+?)(?: as (?P<style>\S+))? -->)(?P<shown>[^\n]*?)(<!-- end -->)")
 UNITS = {"KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
@@ -29,74 +31,15 @@ OPERATORS: Mapping[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
 }
 MOST_POWER = 64
+NOT_SO = (ArithmeticError, AttributeError, ImportError, LookupError, OSError, StopIteration, TypeError, ValueError)
+WORDS = (
+    "no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve", "thirteen",
+    "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty",
+)  # fmt: skip
 
 
 class BadFigure(ValueError):
     """An expression of a document that is not one, or cannot be written as asked."""
-
-
-@functools.cache
-def count(model: str, *settings: str, lora_r: int = 0, lora_targets: str = "default", fast: bool = False) -> Any:
-    """`hfcount.count`, with settings as on the command line: count("mini-gpt", "num_hidden_layers=4")."""
-    import hfcount
-
-    return hfcount.count(model, settings=settings, lora_r=lora_r or (), lora_targets=lora_targets, fast=fast)
-
-
-@functools.cache
-def memory(model: str, *settings: str, regimes: str = "full", simulated: bool = False, **way: Any) -> Any:
-    """`hfcount.memory`, of the regimes named with commas; `simulated=True` runs the step."""
-    import hfcount
-
-    method = "simulated" if simulated else "closed-form"
-    return hfcount.memory(model, settings=settings, regimes=regimes.split(","), method=method, **way)
-
-
-def regime(found: Any, name: str) -> Any:
-    """The budget that is called so: "full", "lora r=8"."""
-    return next(each for each in found.budgets if each.name == name)
-
-
-def formula(model: str) -> Any:
-    """`hfcount.formula`."""
-    import hfcount
-
-    return hfcount.formula(model)
-
-
-def component(model: str, name: str, *settings: str) -> int:
-    """The parameters of one component, by its name in JSON: component("gpt2", "mlp")."""
-    return next(each.parameters for each in count(model, *settings).components if each.component == name)
-
-
-def convention(model: str, name: str) -> int:
-    """The parameters by a convention: convention("gpt2", "with stored causal masks")."""
-    return next(each.parameters for each in count(model).conventions if each.name == name)
-
-
-def rows(model: str, part: str, *settings: str) -> int:
-    """The parameters of all rows of the inventory whose name has `part` in it: rows("mini-gpt", "layers.0.")."""
-    table = count(model, *settings).table
-    return int(table.loc[table["name"].str.contains(part, regex=False), "numel"].sum())
-
-
-def nf4(outputs: int, inputs: int, double: bool = False) -> Any:
-    """The bytes that bitsandbytes stores for one matrix in NF4, term by term."""
-    from hfcount.quantization import Scheme, stored
-
-    return stored((outputs, inputs), Scheme(double=double))
-
-
-def rank(model: str, share: str, targets: str = "default") -> Any:
-    """`hfcount.solve` for the rank of LoRA that trains a share."""
-    import hfcount
-
-    return hfcount.solve(model, trainable=share, lora_targets=targets)
-
-
-VOCABULARY: Mapping[str, Callable[..., Any]] = {
-    each.__name__: each for each in (count, memory, regime, formula, component, convention, rows, nf4, rank)
-}
 
 
 def value_of(expression: str) -> Any:
@@ -105,9 +48,13 @@ def value_of(expression: str) -> Any:
         tree = ast.parse(expression, mode="eval")
     except SyntaxError as error:
         raise BadFigure(f"{expression}: {error.msg}") from error
+    from hfcount.errors import HfcountError
+
     try:
         return _evaluated(tree.body)
-    except (StopIteration, AttributeError, LookupError, TypeError) as error:
+    except BadFigure:
+        raise
+    except (*NOT_SO, HfcountError) as error:
         raise BadFigure(f"{expression}: {type(error).__name__} {error}") from error
 
 
@@ -144,6 +91,8 @@ def written(value: Any, style: str | None) -> str:
         from hfcount.reports.units import short
 
         return short(value)
+    if style in ("word", "Word"):
+        return _word(value).capitalize() if style == "Word" else _word(value)
     if style == "form":
         from hfcount.formulas import pretty
 
@@ -154,6 +103,13 @@ def written(value: Any, style: str | None) -> str:
         return format(value, style or ",d")
     except (ValueError, TypeError) as error:
         raise BadFigure(f"{value!r} as {style}: {error}") from error
+
+
+def _word(value: Any) -> str:
+    """A whole number up to twenty in letters; BadFigure for any other."""
+    if value not in range(len(WORDS)):
+        raise BadFigure(f"{value!r}: only whole numbers up to {len(WORDS) - 1} are written as words")
+    return WORDS[int(value)]
 
 
 def with_figures(text: str) -> str:

@@ -1,7 +1,7 @@
 """Published figures of GPU memory and storage, held against what hfcount says: the table in docs/published_memory.md.
 
     python scripts/published_memory.py            # print the tables
-    python scripts/published_memory.py --write    # write them into the page, between its markers
+    python scripts/published_memory.py --write    # write them into the page, between its markers, and the ratios' record
 
 `scripts/facts/published_memory.json` has a row for every figure: as printed, with its source, the model, the arguments
 of `hfcount.memory` that come nearest to its recipe, what the recipe does besides (`how`, see published_account.py), and
@@ -34,6 +34,7 @@ from hfcount.quantization import Scheme, Stored
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = ROOT / "scripts" / "facts" / "published_memory.json"
 PAGE = ROOT / "docs" / "published_memory.md"
+RATIOS = ROOT / "scripts" / "facts" / "published_ratios.csv"
 BETWEEN = re.compile(r"(<!-- published_memory: begin -->\n).*?(<!-- published_memory: end -->)", re.DOTALL)
 
 TOLERANCE = 0.10
@@ -296,11 +297,33 @@ def renewed(page: str) -> str:
     return BETWEEN.sub(lambda found: f"{found[1]}{tables()}{found[2]}", page)
 
 
+def ratios() -> str:
+    """CSV: what each row came to, for the sentences of the page (doc_vocabulary.py); all rows take most of a minute."""
+    lines = ["group,name,id,figure,status,named,ratio,moment_ratio,logits_bytes"]
+    for group, found in verdicts().items():
+        for each in found:
+            moment = each.moment
+            cells = (
+                group,
+                each.row["name"],
+                each.row["id"],
+                each.row["figure"],
+                each.status,
+                each.row.get("named", ""),
+                f"{each.ratio(each.predicted):.4f}",
+                f"{each.ratio(moment.total):.4f}" if moment else "",
+                f"{moment.held.get('logits', 0):.0f}" if moment else "",
+            )
+            lines.append(",".join(f'"{cell}"' if "," in cell else cell for cell in cells))
+    return "\n".join(lines) + "\n"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--write", action="store_true", help="write the tables into docs/published_memory.md")
+    parser.add_argument("--write", action="store_true", help="write the tables and the record of ratios")
     if parser.parse_args().write:
         PAGE.write_text(renewed(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+        RATIOS.write_text(ratios(), encoding="utf-8")
     else:
         print(tables(), end="")
     print(summary())

@@ -107,4 +107,5 @@ def test_torchtunes_packed_run_is_its_moment_at_the_loss() -> None:
 def test_the_page_is_current() -> None:
     page = published.PAGE.read_text(encoding="utf-8")
     assert published.renewed(page) == page, "run python scripts/published_memory.py --write"
+    assert published.RATIOS.read_text(encoding="utf-8") == published.ratios(), "the same"
     assert published.summary() in page
