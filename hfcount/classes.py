@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.errors import BadInput, UnknownModelType, one_line
@@ -136,7 +136,7 @@ def model_class_for(
         return _wished_class(config, class_name, where), ()
     named = architectures(raw)
     if named:
-        found = model_class_named(named[0])
+        found = model_class_named(named[0]) or _registered_class(config, named[0])
         if found is None and remote is not None:
             return _remote_model_class(raw, remote, named[0]), ()
         if found is None and _auto_map(raw):
@@ -159,15 +159,31 @@ def _wished_class(config: PreTrainedConfig, class_name: str, where: str) -> type
     return found
 
 
-def _default_class(config: PreTrainedConfig, where: str) -> tuple[type[PreTrainedModel], tuple[str, ...]]:
+def _registered_class(config: PreTrainedConfig, name: str) -> type[PreTrainedModel] | None:
+    """The class of that name that this process registered for the config's own type, by AutoModel.register.
+
+    One of transformers' own that cannot run is none here either, see model_class_named.
+    """
+    from torch import nn
+
+    runs = (found for found in _heads_of(config) if found.forward is not nn.Module.forward)
+    return next((found for found in runs if found.__name__ == name), None)
+
+
+def _heads_of(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:
+    """The classes of a config's type in the auto mappings, language models first."""
     import transformers
 
     for head in _DEFAULT_HEADS:
         mapping = getattr(transformers, head)._model_mapping
         if type(config) in mapping:
             found = mapping[type(config)]
-            found = found[0] if isinstance(found, (list, tuple)) else found
-            return found, (none_named(found.__name__),)
+            yield from found if isinstance(found, (list, tuple)) else (found,)
+
+
+def _default_class(config: PreTrainedConfig, where: str) -> tuple[type[PreTrainedModel], tuple[str, ...]]:
+    for found in _heads_of(config):
+        return found, (none_named(found.__name__),)
     raise BadInput(f"{where}: config.json names no architecture and {type(config).__name__} has no default one")
 
 

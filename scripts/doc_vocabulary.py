@@ -79,15 +79,6 @@ def stored_in_nf4(model: str, double: bool = False) -> Any:
     return Workbench(resolve(model), ()).quantized(Scheme(double=double)).stored
 
 
-def solved(model: str, share: str, targets: str = "default") -> int:
-    """The rank of LoRA that comes nearest to training a share: solved("gpt2", "1%")."""
-    import hfcount
-
-    value = hfcount.solve(model, trainable=share, lora_targets=targets).nearest.value
-    assert isinstance(value, int)
-    return value
-
-
 def figure(text: str) -> Any:
     """What a printed figure stands for: figure("117M").low and .high."""
     from hfcount.conventions import parse_figure
@@ -227,7 +218,6 @@ VOCABULARY: Mapping[str, Callable[..., Any]] = {
         regime,
         report_bytes,
         rows,
-        solved,
         stored_in_nf4,
         wrong_figures,
     )

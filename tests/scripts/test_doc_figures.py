@@ -51,8 +51,6 @@ TYPED = {
         # ZeRO (arXiv 1910.02054, section 3.1): 2 + 2 and K = 12 bytes a parameter with mixed-precision Adam.
         ('bytes_a_parameter("mixed-fp16")', 16),
         ('figure("117M").low', 116_500_000),
-        # LoRA at r trains 12·r·(768 + 2304) in GPT-2's 12 fused matrices, beside the model's 124,439,808.
-        ('solved("gpt2", "1%")', round(0.01 * 124_439_808 / (12 * 3072 * 0.99))),
         ('constant("cli.progress.AFTER_SECONDS")', 2.0),
         ('constant("auditing.weighing.NOMINAL")', 0.25),
         ('entries("tests/conformance/hand_labelled.json")', 20),
