@@ -75,7 +75,7 @@ class Answering:
             yield shown(message="", status=verdict, **_parts(found))
             budget = self.worker.ask(answers.budgets, state, source)
             if self._latest.is_it(session, state):
-                yield shown(budget=views.budget(budget))
+                yield shown(budget=views.budget(budget, found.count["notes"]))
         except HfcountError as error:
             if self._latest.is_it(session, state):
                 yield shown(message=views.message(str(error)), status="")
@@ -138,6 +138,27 @@ def loaded_config(*values: Any) -> list[Any]:
     except HfcountError as error:
         return [gr.skip(), views.message(str(error))]
     return [json.dumps(source.config, indent=2, ensure_ascii=False), ""]
+
+
+def known_fields(*values: Any) -> Any:
+    """The fields of the model's config to choose from; none where there is no config, which another event says."""
+    try:
+        state = state_of(values)
+        found = answers.fields(answers.source_of(state))
+    except HfcountError:
+        found = []
+    return gr.update(choices=[(each.replace("=", " = ", 1), each) for each in found], value=None)
+
+
+def chosen_field(field: str | None, settings: str) -> list[Any]:
+    """The settings with a line for the field that was picked, and the list ready for the next."""
+    if not field:
+        return [gr.skip(), gr.skip()]
+    lines = [line for line in (settings or "").splitlines() if line.strip()]
+    names = {line.partition("=")[0].strip() for line in lines}
+    if field.partition("=")[0] not in names:
+        lines.append(field)
+    return ["\n".join(lines), None]
 
 
 def downloaded(answering: Answering, suffix: str) -> Callable[..., list[Any]]:

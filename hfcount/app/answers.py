@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
+import json
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 HUB_SECONDS = 10.0
 FRESH_SECONDS = 600.0
 PASTED = "pasted config.json"
+FIXED = ("model_type", "transformers_version", "_name_or_path")
+"""Fields of a config that say what it is of: no setting."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,6 +73,30 @@ def _fetched(model: str, span: int) -> Source:
     if model.startswith("card:") or (not model.startswith("hf:") and find_card(model) is not None):
         return load_card(model.removeprefix("card:"))
     return load_hub(model.removeprefix("hf:"), timeout=HUB_SECONDS)
+
+
+def fields(source: Source) -> list[str]:
+    """The settings that are in force, "KEY=VALUE" each: what the config says in numbers, words, true, false and null.
+
+    Of a config within the config (of text, of vision) the names are dotted, as `--set` has them.
+    """
+    found = []
+    for name, value in source.config.items():
+        inner = {f"{name}.{key}": each for key, each in value.items()} if isinstance(value, dict) else {name: value}
+        found += [
+            f"{key}={_said(each)}"
+            for key, each in inner.items()
+            if key.rsplit(".", 1)[-1] not in FIXED and _is_plain(each)
+        ]
+    return found
+
+
+def _is_plain(value: Any) -> bool:
+    return value is None or isinstance(value, (bool, int, float)) or (isinstance(value, str) and len(value) < 40)
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def at_once(state: State, source: Source) -> Answer | None:
@@ -167,8 +194,6 @@ def _bench(source: Source, settings: tuple[str, ...]) -> Workbench:
 
 def as_json(state: State, source: Source) -> bytes:
     """`hfcount MODEL --format json` with the budget as its "memory", or why there is none as its "memory_reason"."""
-    import json
-
     reason = memory = None
     try:
         memory = budgets(state, source)

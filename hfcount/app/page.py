@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from hfcount.app.answering import Answering, downloaded, loaded_config, restored
+from hfcount.app.answering import Answering, chosen_field, downloaded, known_fields, loaded_config, restored
 from hfcount.app.answers import FILES
 from hfcount.app.state import MAX_TEXT, NAMES, State
 from hfcount.app.worker import Worker
@@ -48,7 +48,7 @@ def build(worker: Worker | None = None) -> gr.Blocks:
         gr.Markdown(INTRODUCTION)
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300):
-                models, load = _model_inputs()
+                models, fields, load = _model_inputs()
                 inputs = {**models, **_training_inputs()}
             with gr.Column(scale=5, min_width=300, elem_id="answers"):
                 fault = gr.HTML(elem_id="link-fault", elem_classes="hf", padding=False, apply_default_css=False)
@@ -57,13 +57,15 @@ def build(worker: Worker | None = None) -> gr.Blocks:
                 file = gr.DownloadButton("The file", visible="hidden", elem_id="file")
         ordered = [inputs[name] for name in NAMES]
         outputs = list(results.values())
-        _wire_answers(page, answering, inputs, ordered, outputs, query, fault)
+        begun, chosen = _wire_answers(page, answering, inputs, ordered, outputs, query, fault)
+        _wire_fields(fields, inputs, ordered, (begun, chosen))
         _wire_rest(answering, load, buttons, file, inputs, ordered, results, query, link)
     return page
 
 
-def _model_inputs() -> tuple[dict[str, Any], Any]:
-    """The components that say which model, by the state's fields, and the button that loads its config.json."""
+def _model_inputs() -> tuple[dict[str, Any], Any, Any]:
+    """The components that say which model, by the state's fields; the list of its config's fields; the button that
+    loads its config.json."""
     from hfcount.sources.cards import card_names
 
     start = State()
@@ -72,11 +74,15 @@ def _model_inputs() -> tuple[dict[str, Any], Any]:
             card_names(), value=start.model, allow_custom_value=True, label="Model", elem_id="model",
             info="a bundled card, or type a Hub id",
         ),
-        "settings": gr.Textbox(
-            start.settings, label="Change fields of the config", info="KEY=VALUE, a line each", lines=2, max_lines=12,
-            placeholder="n_layer=24\nn_embd=1024", max_length=MAX_TEXT, elem_id="settings",
-        ),
     }  # fmt: skip
+    fields = gr.Dropdown(
+        [], value=None, label="Change a field of its config", info="pick one, then write another value below",
+        elem_id="fields",
+    )  # fmt: skip
+    found["settings"] = gr.Textbox(
+        start.settings, label="Changed fields", info="KEY=VALUE, a line each", lines=2, max_lines=12,
+        placeholder="n_layer=24\nn_embd=1024", max_length=MAX_TEXT, elem_id="settings",
+    )  # fmt: skip
     found["config"] = gr.Textbox(
         start.config, label="config.json", info="pasted here, it stands for the model", lines=2, max_lines=16,
         placeholder='{"model_type": "llama", ...}', elem_id="config",
@@ -86,7 +92,7 @@ def _model_inputs() -> tuple[dict[str, Any], Any]:
         start.figure, label="Explain a figure", placeholder="117M", max_length=64, elem_id="figure",
         info="a published count: which way of counting gives it?",
     )  # fmt: skip
-    return found, load
+    return found, fields, load
 
 
 def _training_inputs() -> dict[str, Any]:
@@ -172,8 +178,11 @@ def _wire_answers(
     outputs: list[Any],
     query: Any,
     fault: Any,
-) -> None:
-    """At the beginning, and after each change: the answer at once, then the exact one."""
+) -> tuple[Any, Any]:
+    """At the beginning, and after each change: the answer at once, then the exact one.
+
+    Returns the events that there is a model at the beginning, and that another one was chosen.
+    """
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     begun = page.load(restored, query, [*ordered, fault], js="() => location.search", **quiet)
     chosen = inputs["model"].input(lambda: "", None, inputs["config"], **quiet)  # another model ends a pasted config
@@ -190,6 +199,16 @@ def _wire_answers(
             answering.exactly, ordered, outputs,
             trigger_mode="multiple", concurrency_limit=4, concurrency_id="exact", **quiet,
         )  # fmt: skip
+    return begun, chosen
+
+
+def _wire_fields(fields: Any, inputs: dict[str, Any], ordered: list[Any], models: tuple[Any, ...]) -> None:
+    """The list has the fields of the model's config, and one that is picked becomes a line among the settings."""
+    quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+    for each in models:
+        each.then(known_fields, ordered, fields, **quiet)
+    inputs["config"].change(known_fields, ordered, fields, trigger_mode="always_last", **quiet)
+    fields.input(chosen_field, [fields, inputs["settings"]], [inputs["settings"], fields], **quiet)
 
 
 def _wire_rest(

@@ -8,9 +8,10 @@ from typing import Any
 
 from hfcount.app.answers import Answer
 from hfcount.components import COMPONENTS
+from hfcount.formulas import pretty
 from hfcount.formulas.latex import symbol_latex
 from hfcount.memory_answer import BUCKETS
-from hfcount.reports.figures import PALETTE
+from hfcount.reports.html.bars import colour
 from hfcount.reports.memory import TITLES
 from hfcount.reports.units import (
     convention_name,
@@ -63,7 +64,7 @@ def chart(answer: Answer) -> str:
     body = "".join(
         f'<div class="name">{escape(label(each["component"]))}</div>'
         f'<div class="track"><div class="bar" style="width:{100 * each["parameters"] / largest:.2f}%;'
-        f'background:{PALETTE[COMPONENTS.index(each["component"]) % len(PALETTE)]}"></div></div>'
+        f'background:{colour(each["component"], COMPONENTS)}"></div></div>'
         f'<div class="num">{exact(each["parameters"])}</div><div class="num dim">{share(each["share"])}</div>'
         for each in rows
     )
@@ -146,29 +147,34 @@ def _misses(misses: Sequence[Mapping[str, Any]]) -> str:
 
 
 def lora(answer: Answer) -> str:
-    """What LoRA trains at each rank."""
-    rows: list[Sequence[str]] = []
+    """What LoRA trains at each rank; why it trains nothing, where PEFT attaches nothing."""
+    ranks: dict[str, list[int]] = {}
     for each in answer.count["lora"]:
         if each["trainable"] is None:
-            rows.append((str(each["r"]), escape(each["reason"] or "–"), "–", "–", "–", "–"))
-            continue
-        rows.append(
-            (
-                str(each["r"]),
-                escape(", ".join(each["targets"])),
-                exact(each["trainable"]),
-                exact(each["all"]),
-                percent(each["trainable_percent"]),
-                share(each["unreached_share"]),
-            )
+            ranks.setdefault(each["reason"] or "no figures", []).append(each["r"])
+    refused = [f"r = {', '.join(map(str, found))}: {reason}" for reason, found in ranks.items()]
+    rows = [
+        (
+            str(each["r"]),
+            escape(", ".join(each["targets"])),
+            exact(each["trainable"]),
+            exact(each["all"]),
+            percent(each["trainable_percent"]),
+            share(each["unreached_share"]),
+            escape(pretty(each["formula"])) if each["formula"] else "",
         )
-    if not rows:
+        for each in answer.count["lora"]
+        if each["trainable"] is not None
+    ]
+    if not rows and not refused:
         return '<p class="dim">no rank was given</p>'
-    return _table((">r", "Targets", ">Trainable", ">Of all", ">", ">No adapter reaches"), rows)
+    said = "".join(f"<p>{escape(each)}</p>" for each in refused)
+    heads = (">r", "Targets", ">Trainable", ">Of all", ">", ">No adapter reaches", "Closed form")
+    return said + (_table(heads, rows) if rows else "")
 
 
-def budget(found: Mapping[str, Any]) -> str:
-    """The memory of each regime by bucket, and what is exact of it."""
+def budget(found: Mapping[str, Any], known: Sequence[str] = ()) -> str:
+    """The memory of each regime by bucket, and what is exact of it; notes that are `known` already are left out."""
     regimes = found["regimes"]
     unit = memory_unit(max((each["total_bytes"] or 0 for each in regimes), default=0))
     shown = [name for name in BUCKETS if any(each[f"{name}_bytes"] for each in regimes)]
@@ -186,6 +192,7 @@ def budget(found: Mapping[str, Any]) -> str:
     notes = [found["recipe"], _basis(regimes)]
     notes += [f"{regime_title(_regime(each))}: {each['reason']}" for each in regimes if each["reason"]]
     notes += [f"warning: {each}" for each in found["warnings"]]
+    notes += [each for each in found["notes"] if each not in known]
     return f'<p class="dim">{escape(way)}</p>{_table(heads, rows)}{_fits(found["fits"])}{_notes(notes)}'
 
 
@@ -202,17 +209,25 @@ def _basis(regimes: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _fits(fits: Sequence[Mapping[str, Any]]) -> str:
+    """A row a regime, a column a GPU: whether it fits, and by how much."""
+    if not fits:
+        return ""
+    offered = {each["gpu"]: each["offered_bytes"] for each in fits}
+    needed = {each["regime"]: each["needed_bytes"] for each in fits}
+    cells = {(each["regime"], each["gpu"]): each for each in fits}
     rows = [
-        (
-            escape(each["gpu"]),
-            regime_title(each["regime"]),
-            '<span class="good">✓ fits</span>' if each["fits"] else '<span class="fault">✗ too large</span>',
-            memory_with_unit(each["needed_bytes"]),
-            memory_with_unit(each["offered_bytes"]),
-        )
-        for each in fits
+        (regime_title(regime), memory_with_unit(bytes_), *(_fit(cells[regime, gpu]) for gpu in offered))
+        for regime, bytes_ in needed.items()
     ]
-    return _table(("GPU", "Regime", "", ">Needs", ">Offers"), rows) if rows else ""
+    heads = [f">{escape(gpu)}, {memory_with_unit(size)}" for gpu, size in offered.items()]
+    return _table(("Does it fit?", ">Needs", *heads), rows)
+
+
+def _fit(each: Mapping[str, Any]) -> str:
+    spare = each["offered_bytes"] - each["needed_bytes"]
+    if each["fits"]:
+        return f'<span class="good">✓</span> {memory_with_unit(spare)} to spare'
+    return f'<span class="fault">✗</span> {memory_with_unit(-spare)} too much'
 
 
 def remarks(answer: Answer) -> str:

@@ -49,12 +49,18 @@ def lay_over(raw: dict[str, Any], settings: Sequence[str], forms: Iterable[Form]
         value, old = json_value(text.strip()), _known_value(holder, [*path[:-1], name], known)
         if old is _MISSING or not _same_kind(value, old):
             raise NotCovered(f"--set {setting} is for the config class to judge")
-        if isinstance(old, int) and any(isinstance(each, list) and len(each) == old for each in holder.values()):
+        if _may_be_a_length(old, holder.values()):
             raise NotCovered(f"--set {setting} may want lists of another length")
         holder[name] = value
     if settings:
         check_names(raw, where=where)
         check_sizes(raw, where=where)
+
+
+def _may_be_a_length(old: Any, beside: Iterable[Any]) -> bool:
+    """Whether a list `beside` the field has as many entries as the field says, so that it may have to follow."""
+    is_count = isinstance(old, int) and not isinstance(old, bool)
+    return is_count and any(isinstance(each, list) and len(each) == old for each in beside)
 
 
 def _own_name(raw: Mapping[str, Any], path: list[str], forms: Sequence[Form]) -> str:

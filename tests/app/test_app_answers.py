@@ -114,6 +114,38 @@ def test_the_budget_is_what_memory_says() -> None:
     assert len(found["fits"]) == 3
 
 
+def test_the_notes_of_a_budget_are_shown_and_whether_it_fits() -> None:
+    """Mixtral's experts stay unconverted: 32 layers x 8 experts x 3 matrices of 4096 x 14336."""
+    state = State(model="mixtral-8x7b", ranks="8", gpus=("T4", "H200"))
+    found = answers.budgets(state, source_of(state))
+    shown = views.budget(found)
+    assert f"{32 * 8 * 3 * 4096 * 14336:,} weights of fused experts" in shown
+    assert "LoRA on all linear layers: PEFT" in shown, "default targets attach nothing, so others are taken"
+    assert shown.count("too much") == sum(not each["fits"] for each in found["fits"])
+    config = next(each for each in found["notes"] if "config copied" in each)
+    assert config not in views.budget(found, [config])
+
+
+def test_ranks_that_attach_nothing_are_told_together() -> None:
+    state = State(model="mixtral-8x7b", ranks="4, 8")
+    found = at_once(state, source_of(state))
+    assert found is not None
+    assert views.lora(found).startswith("<p>r = 4, 8: PEFT")
+    assert "<table" not in views.lora(found)
+
+
+@pytest.mark.parametrize("model", ["gpt2", "gemma-3-4b-pt", "whisper-tiny"])
+def test_every_field_that_is_offered_can_be_set_and_changes_nothing_by_itself(model: str) -> None:
+    source = source_of(State(model=model))
+    offered = answers.fields(source)
+    assert offered
+    before = at_once(State(model=model, ranks=""), source)
+    after = at_once(State(model=model, ranks="", settings="\n".join(offered)), source)
+    assert before is not None
+    assert after is not None
+    assert after.count["parameters"] == before.count["parameters"]
+
+
 @pytest.mark.parametrize(("suffix", "begins"), [("json", b"{"), ("csv", b"name,parameters"), ("png", b"\x89PNG")])
 def test_files(suffix: str, begins: bytes) -> None:
     state = State(model="mini-gpt", ranks="8")

@@ -86,6 +86,18 @@ def test_a_changed_field_changes_the_figure_and_the_link(page: Any, address: str
     sync_api.expect(page).to_have_url(re.compile("checkpointing=1"), timeout=WAIT)
 
 
+def test_a_field_of_the_config_is_picked_and_changed(page: Any, address: str) -> None:
+    opened(page, address)
+    settled(page)
+    page.click("#fields input")
+    page.get_by_role("option", name="n_layer = 12", exact=True).click()
+    box = page.locator("#settings textarea")
+    sync_api.expect(box).to_have_value("n_layer=12")
+    total(page, GPT2)
+    box.fill("n_layer=24")
+    total(page, GPT2_24_LAYERS)
+
+
 def test_another_model_is_typed_or_chosen(page: Any, address: str) -> None:
     opened(page, address)
     page.fill("#model input", "llama-7b")
