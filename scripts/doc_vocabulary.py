@@ -15,6 +15,8 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+from wrong_figures import drawn  # here, since mkdocs has scripts/ on the path only while it loads its hooks
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -102,8 +104,6 @@ def bytes_a_parameter(precision: str, optimizer: str = "adamw") -> int:
 @functools.cache
 def wrong_figures(digits: int = 0) -> int:
     """Of 1,000 wrong figures, those that an audit calls mismatches; 0 digits are figures to the unit."""
-    from wrong_figures import drawn
-
     return sum(each.weighed.verdict == "mismatch" for each in drawn(1000, digits=digits or None, seed=20))
 
 
