@@ -20,6 +20,8 @@ _DOT = "<mo>·</mo>"
 _OPEN = '<mo stretchy="false" form="prefix">(</mo>'
 _CLOSE = '<mo stretchy="false" form="postfix">)</mo>'
 _PLUS, _MINUS = '<mo form="infix">+</mo>', '<mo form="infix">−</mo>'
+_THEN_PLUS, _THEN_MINUS = (f'<mo form="infix" lspace="0">{sign}</mo>' for sign in "+−")
+"""At the beginning of a piece, where the blank before it, at which a line may break, is the space on the left."""
 
 
 def to_mathml(text: str) -> str:
@@ -28,7 +30,7 @@ def to_mathml(text: str) -> str:
     ValueError for anything else.
 
     >>> print(to_mathml("V*d + 2"))
-    <math><mi>V</mi><mo>&#x2062;</mo><mi>d</mi></math> <math><mo form="infix">+</mo><mn>2</mn></math>
+    <math><mi>V</mi><mo>&#x2062;</mo><mi>d</mi></math> <math><mo form="infix" lspace="0">+</mo><mn>2</mn></math>
     """
     try:
         tree = ast.parse(text, mode="eval").body
@@ -66,7 +68,7 @@ def _pieces(node: ast.expr) -> list[str]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, (ast.Add, ast.Sub)):
         added = isinstance(node.op, ast.Add)
         right = _pieces(node.right) if added else [_written(node.right, _PRODUCT)]
-        return [*_pieces(node.left), f"{_PLUS if added else _MINUS}{right[0]}", *right[1:]]
+        return [*_pieces(node.left), f"{_THEN_PLUS if added else _THEN_MINUS}{right[0]}", *right[1:]]
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult) and _is_sum(node.right):
         first, *rest = _pieces(node.right)
         whole = [f"{_written(node.left, _PRODUCT)}{_TIMES}{_OPEN}{first}", *rest]
