@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
@@ -59,10 +60,34 @@ def _listed(findings: Sequence[Finding], *, by_model: bool) -> RenderableType:
             model = each.model
             parts.append(Text(f"\n{model}", style="bold"))
         of = "counted" if counted else ""
-        figures = f" {claim:<{widths[0]}}  {kind:<{widths[1]}}  {of:<7} {counted:>{widths[2]}}  {delta:>{widths[3]}}"
-        parts.append(Text(MARKS[each.verdict], STYLES[each.verdict]).append(figures, style="default"))
+        said = Text(MARKS[each.verdict], STYLES[each.verdict]).append(
+            f" {claim:<{widths[0]}}  {kind}", style="default"
+        )
+        figures = f"{of:<7} {counted:>{widths[2]}}  {delta:>{widths[3]}}"
+        parts.append(_Figures(said, sum(widths[:2]) + 4, figures))
         parts.append(Padding(Text(why(each), style=DIM), (0, 0, 0, 4)))
     return Group(*parts)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Figures:
+    """A claim, and from column `at` on its figures; below the claim where the terminal is too narrow for both."""
+
+    said: Text
+    at: int
+    figures: str
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        beside = self.said.copy()
+        beside.pad_right(max(0, self.at - self.said.cell_len))
+        beside.append(f"  {self.figures}")
+        beside.rstrip()
+        if beside.cell_len <= options.max_width:
+            yield beside
+            return
+        yield self.said
+        if self.figures.strip():
+            yield Text(f"    {' '.join(self.figures.split())}")
 
 
 def _cells(finding: Finding) -> tuple[str, str, str, str]:

@@ -146,7 +146,7 @@ def _fit_table(fits: Sequence[Fit]) -> RenderableType:
     extra = (("Largest batch", "right"), ("Largest seq", "right"), ("Largest r", "right")) if stretched else ()
     table = plain_table(
         ("GPU", "left"), ("Regime", "left"), ("Fits", "left"), ("Needs", "right"), ("Offers", "right"),
-        ("Margin", "right"), *extra,
+        ("Margin", "right"), *extra, names=2,
     )  # fmt: skip
     for each in fits:
         verdict = Text("yes", GOOD) if each.fits else Text("no", BAD)

@@ -15,14 +15,19 @@ LEAST_TEXT = 20
 
 
 class PlainTable(Table):
-    """A table that, where its columns do not fit, repeats the first beside as many of the others as do, and so on."""
+    """A table that, where its columns do not fit, repeats the first beside as many of the others as do, and so on.
+
+    The first `names` columns are repeated: those that tell a row from the others.
+    """
+
+    names = 1
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         least = [_least(column) for column in self.columns]
         if sum(least) + GAP * (len(least) - 1) <= options.max_width:
             yield from super().__rich_console__(console, options)
             return
-        for number, chosen in enumerate(_groups(least, options.max_width)):
+        for number, chosen in enumerate(_groups(least, self.names, options.max_width)):
             if number:
                 yield ""
             yield self._with(chosen)
@@ -31,14 +36,19 @@ class PlainTable(Table):
         """The table with the columns that have these numbers alone."""
         table = Table(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style=self.header_style)
         table.columns = [dataclasses.replace(self.columns[each], _index=place) for place, each in enumerate(chosen)]
-        table.columns[0].no_wrap = True
+        for column in table.columns[: self.names]:
+            column.no_wrap = True
         table.rows = self.rows
         return table
 
 
-def plain_table(*columns: tuple[str, str]) -> PlainTable:
-    """A table without frame; `columns` are (heading, "left" | "right"), and figures neither wrap nor are cut."""
+def plain_table(*columns: tuple[str, str], names: int = 1) -> PlainTable:
+    """A table without frame; `columns` are (heading, "left" | "right"), and figures neither wrap nor are cut.
+
+    The first `names` columns tell the rows apart and are repeated where the table is printed as several.
+    """
     table = PlainTable(box=None, pad_edge=False, padding=(0, GAP, 0, 0), header_style="bold", show_footer=False)
+    table.names = names
     for heading, justify in columns:
         table.add_column(
             heading, justify="right" if justify == "right" else "left", no_wrap=justify == "right", overflow="fold"
@@ -53,13 +63,15 @@ def _least(column: Column) -> int:
     return widest if column.no_wrap else min(widest, LEAST_TEXT)
 
 
-def _groups(least: Sequence[int], width: int) -> Iterator[list[int]]:
-    """The first column's number with as many of the others as fit beside it, at least one; then with the next."""
-    group, used = [0], least[0]
-    for number, needed in enumerate(least[1:], start=1):
-        if len(group) > 1 and used + GAP + needed > width:
+def _groups(least: Sequence[int], names: int, width: int) -> Iterator[list[int]]:
+    """The first columns' numbers with as many of the others as fit beside them, at least one; then with the next."""
+    first = list(range(names))
+    begun = sum(least[:names]) + GAP * (names - 1)
+    group, used = first, begun
+    for number, needed in enumerate(least[names:], start=names):
+        if len(group) > names and used + GAP + needed > width:
             yield group
-            group, used = [0], least[0]
-        group.append(number)
+            group, used = first, begun
+        group = [*group, number]
         used += GAP + needed
     yield group

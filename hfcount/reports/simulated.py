@@ -45,7 +45,7 @@ def simulated_sections(found: Memory) -> list[RenderableType]:
 def _comparison(found: Memory) -> Table:
     table = plain_table(
         ("Regime", "left"), ("Bucket", "left"), ("Closed form", "right"), ("Simulated", "right"),
-        ("Difference", "right"), ("", "left"),
+        ("Difference", "right"), ("", "left"), names=2,
     )  # fmt: skip
     for each in found.comparisons:
         if not each.closed_bytes and not each.simulated_bytes:

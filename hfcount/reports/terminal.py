@@ -154,7 +154,7 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
 
 def _found_table(found: Any, mark: str, style: str) -> Table:
     table = plain_table(
-        ("", "left"), ("Counted", "left"), ("Parameters", "right"), ("Difference", "right"), ("How", "left")
+        ("", "left"), ("Counted", "left"), ("Parameters", "right"), ("Difference", "right"), ("How", "left"), names=2
     )
     for each in found:
         how = each.convention.derivation

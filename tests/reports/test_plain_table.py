@@ -39,3 +39,13 @@ def test_every_figure_is_there_beside_its_row(figures: list[list[int]], width: i
 def test_what_fits_is_one_table() -> None:
     assert len(shown([[1, 2, 3]], 40)) == 2
     assert "" in shown([[10**12] * 4], 40)
+
+
+def test_a_row_that_two_columns_name_keeps_both() -> None:
+    table = plain_table(("GPU", "left"), ("Regime", "left"), ("Needs", "right"), ("Offers", "right"), names=2)
+    for regime in ("LoRA", "QLoRA"):
+        table.add_row("H100-80GB", regime, "196.02 GiB", "78.65 GiB")
+    out = io.StringIO()
+    Console(file=out, width=32).print(table)
+    rows = [line.split() for line in out.getvalue().splitlines() if line.startswith("H100")]
+    assert [row[:2] for row in rows] == 2 * [["H100-80GB", "LoRA"], ["H100-80GB", "QLoRA"]]
