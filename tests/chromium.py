@@ -19,11 +19,16 @@ WAIT = 60_000  # milliseconds for what builds a model, on a machine that is busy
 WITHOUT = "needs Chromium: apt-get install chromium, or CHROMIUM=/path/to/it"
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    """The browser; where there is none the test is skipped, or fails if HFCOUNT_NEEDS_BROWSER is set."""
+def needed() -> None:
+    """Skip the test where there is no browser, or fail it if HFCOUNT_NEEDS_BROWSER is set."""
     if PATH is None:
         (pytest.fail if os.environ.get("HFCOUNT_NEEDS_BROWSER") else pytest.skip)(WITHOUT)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """The browser, closed when the module's tests are done."""
+    needed()
     sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
     with sync_api.sync_playwright() as playwright:
         found = playwright.chromium.launch(executable_path=PATH, args=list(FLAGS))

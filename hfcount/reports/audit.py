@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -87,7 +88,7 @@ class _Figures:
             return
         yield self.said
         if self.figures.strip():
-            yield Text(f"    {' '.join(self.figures.split())}")
+            yield Text(f"    {re.sub(' {2,}', '  ', self.figures.strip())}")
 
 
 def _cells(finding: Finding) -> tuple[str, str, str, str]:

@@ -10,7 +10,7 @@ from hfcount.breakdown import OUTSIDE, component_by_layer
 from hfcount.components import COMPONENTS
 from hfcount.errors import BadInput
 from hfcount.parts import Part
-from hfcount.reports.units import exact, label, share, short
+from hfcount.reports.units import exact, label, share, tick
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -95,8 +95,6 @@ def distribution(parts: Sequence[Part], *, title: str) -> Figure:
 
 
 def _stacked_bars(axes: Axes, rows: pd.DataFrame) -> None:
-    from matplotlib.ticker import FuncFormatter
-
     positions = range(len(rows))
     left = [0] * len(rows)
     for index, component in enumerate(COMPONENTS):
@@ -122,7 +120,7 @@ def _stacked_bars(axes: Axes, rows: pd.DataFrame) -> None:
     axes.set_yticks(list(positions), [str(name) for name in rows.index], fontsize=8.5)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, widest * 1.32)
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: short(int(value))))
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     axes.set_xlabel("parameters", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.tick_params(axis="x", labelsize=8.5)

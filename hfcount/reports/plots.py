@@ -9,7 +9,7 @@ from hfcount.components import COMPONENTS
 from hfcount.errors import BadInput
 from hfcount.formulas import pretty
 from hfcount.reports.figures import HATCHES, PALETTE
-from hfcount.reports.units import convention_name, exact, label, memory_with_unit, percent, short
+from hfcount.reports.units import convention_name, exact, label, memory_with_unit, percent, short, tick
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,7 +51,7 @@ def bars(
 def _frame(axes: Axes, names: Sequence[str], *, title: str, axis: str) -> None:
     axes.set_yticks(range(len(names)), list(names), fontsize=8.5)
     axes.set_ylim(len(names) - 0.4, -0.6)
-    axes.xaxis.set_major_formatter(lambda value, _: short(int(value)))
+    axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     axes.set_xlabel(axis, fontsize=9)
     axes.tick_params(axis="x", labelsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)

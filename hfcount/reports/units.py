@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 _SHORT = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
 
@@ -17,6 +19,11 @@ def short(parameters: int) -> str:
             value = parameters / unit
             return f"{value:.1f}{letter}" if value >= 100 or unit < 10**9 else f"{value:.2f}{letter}"
     return str(parameters)
+
+
+def tick(parameters: float) -> str:
+    """A count at an axis: as `short`, without the zeros of a round one ("20M", "2.5B")."""
+    return re.sub(r"\.?0+(?=[A-Z]$)", "", short(int(parameters)))
 
 
 MIB, GIB = 2**20, 2**30

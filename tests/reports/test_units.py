@@ -27,6 +27,22 @@ def test_short_stands_beside_the_exact_count(parameters: int, written: str) -> N
 
 
 @pytest.mark.parametrize(
+    ("parameters", "written"),
+    [
+        (0, "0"),
+        (100, "100"),
+        (1_000, "1K"),
+        (20e6, "20M"),
+        (2.5e9, "2.5B"),
+        (100e6, "100M"),
+        (671_026_404_352, "671B"),
+    ],
+)
+def test_a_round_count_at_an_axis_has_no_zeros_behind_the_point(parameters: float, written: str) -> None:
+    assert units.tick(parameters) == written
+
+
+@pytest.mark.parametrize(
     ("fraction", "written"),
     [(0.0, "0.00%"), (0.3102, "31.02%"), (1.0, "100.00%"), (1e-7, "<0.01%"), (0.0001, "0.01%")],
 )
