@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
 import sys
@@ -18,6 +19,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["HFCOUNT_CACHE"] = tempfile.mkdtemp(prefix="hfcount-tests-")  # no form of a test is left to the user
 
 import pytest
+
+gc.set_threshold(50_000, 20, 20)  # as `hfcount` itself: a worker holds millions of objects that stay
 
 # Tests whose expectation is a fact about the versions in constraints.txt, with the reason; not in `make lowest`.
 PINNED = {

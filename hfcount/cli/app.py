@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -79,12 +80,19 @@ app.command("env")(env.command)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; an error is one line on stderr, never a traceback."""
+    _look_for_cycles_seldom()
     sys.exit(run(arguments))
 
 
 def hf_count() -> None:
     """The same as `hf count`, an extension of the `hf` client, which runs an executable called hf-count."""
+    _look_for_cycles_seldom()
     sys.exit(run(program="hf count"))
+
+
+def _look_for_cycles_seldom() -> None:
+    """torch and transformers are a million objects that stay; looking through them is a sixth of a count."""
+    gc.set_threshold(50_000, 20, 20)
 
 
 def run(arguments: Sequence[str] | None = None, *, program: str = "hfcount") -> int:
