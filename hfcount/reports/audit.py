@@ -16,6 +16,7 @@ from hfcount.auditing.audits import Audit
 from hfcount.auditing.finding import FIELDS, VERDICTS, Finding
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.lines import notes
 from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
@@ -40,7 +41,7 @@ def audit_report(audit: Audit) -> RenderableType:
         parts.append(_section("Explained by", _conventions(audit)))
     if len(audit.summary.largest) > 1 and audit.summary.models > 1:
         parts.append(_section("Largest discrepancies", _largest(audit)))
-    parts += [Text(f"  note: {note}", style=DIM) for note in audit.notes]
+    parts += notes(audit.notes)
     return Group(*parts)
 
 

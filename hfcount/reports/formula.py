@@ -14,9 +14,10 @@ from hfcount.formula_answer import FormulaAnswer
 from hfcount.formulas import pretty
 from hfcount.formulas.closed_form import ClosedForm
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.lines import below, notes
 from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
-from hfcount.reports.terminal import BAD, DIM, GOOD, heading
+from hfcount.reports.terminal import BAD, GOOD, heading
 from hfcount.reports.units import exact, label
 
 ORIGINS = {
@@ -31,11 +32,11 @@ def formula_report(answer: FormulaAnswer) -> RenderableType:
     parts: list[RenderableType] = [heading(answer)]
     if answer.closed_form is None:
         parts.append(Text(f"{exact(answer.value)} parameters, counted; no closed form could be verified"))
-        parts.append(Text(f"  {answer.reason}", style=DIM))
+        parts.append(below(str(answer.reason)))
     else:
         parts += [_equation(answer.closed_form), _components(answer.closed_form), _symbols(answer)]
         parts += [_conditions(answer.guards), *_proof(answer)]
-    parts += [Text(f"  note: {note}", style=DIM) for note in (*answer.notes, *filter(None, [answer.detour]))]
+    parts += notes((*answer.notes, *filter(None, [answer.detour])))
     return Group(*parts)
 
 
@@ -66,7 +67,7 @@ def _symbols(answer: FormulaAnswer) -> RenderableType:
 def _conditions(guards: tuple[str, ...]) -> RenderableType:
     if not guards:
         return Text("\nIt holds for every config of this class.")
-    lines = [Text(f"  {condition(each)}") for each in guards]
+    lines = [below(condition(each), "") for each in guards]
     return Group(Text("\nHolds where", style="bold"), *lines)
 
 

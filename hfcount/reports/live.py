@@ -9,9 +9,9 @@ from rich.text import Text
 from hfcount.live.live_report import LiveReport
 from hfcount.live.optimizer_state import OptimizerState
 from hfcount.live.places import FOREIGN
+from hfcount.reports.lines import below, notes
 from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
-from hfcount.reports.terminal import DIM
 from hfcount.reports.units import exact, label, memory_with_unit, percent, share, short
 
 HEADINGS = ("Parameters", "Share", "Trainable", "Memory")
@@ -29,8 +29,8 @@ def live_report(found: LiveReport) -> RenderableType:
     where = ", ".join(found.devices) or "nowhere"
     parts: list[RenderableType] = [Text.assemble((name, "bold"), (found.model_class, "bold"), f" · {where}\n"), table]
     parts.append(Text(f"\n{training_line(found)}"))
-    parts += [Text(f"  {line}", style=DIM) for line in held_lines(found)]
-    parts += [Text(f"  note: {note}", style=DIM) for note in found.notes]
+    parts += [below(line) for line in held_lines(found)]
+    parts += notes(found.notes)
     return Group(*parts)
 
 

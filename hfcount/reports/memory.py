@@ -14,6 +14,7 @@ from hfcount.formulas import pretty
 from hfcount.memory_answer import BUCKETS, Budget, Memory
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.lines import Entries, below, notes
 from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.simulated import comparison_document, simulated_sections
@@ -51,12 +52,12 @@ def memory_report(found: Memory, fits: Sequence[Fit] = ()) -> RenderableType:
     for row in memory_rows(found, shown, unit):
         table.add_row(*row)
     parts.append(table)
-    parts += [Text(f"  {regime_name(each)}: {each.reason}", style=BAD) for each in found.budgets if each.reason]
+    parts += [below(f"{regime_name(each)}: {each.reason}", BAD) for each in found.budgets if each.reason]
     parts += simulated_sections(found) if found.comparisons else _derivations(found)
     if fits:
         parts += [Text("\nFit", style="bold"), _fit_table(fits), *_offers(fits)]
-    parts += [Text(f"  warning: {warning}", style=BAD) for warning in found.warnings]
-    parts += [Text(f"  note: {note}", style=DIM) for note in found.notes]
+    parts += [below(f"warning: {warning}", BAD) for warning in found.warnings]
+    parts += notes(found.notes)
     return Group(*parts)
 
 
@@ -106,22 +107,21 @@ def _derivations(found: Memory) -> list[RenderableType]:
     lines: list[RenderableType] = []
     first = next((each for each in found.budgets if each.activations_formula), None)
     if first is not None:
-        values = ", ".join(f"{name} = {value:,}" for name, value in first.activations_symbols.items())
+        values = [f"{name} = {value:,}" for name, value in first.activations_symbols.items()]
         title = f"\nActivations of {regime_name(first)}, in bytes: "
         lines.append(Text.assemble((title, "bold"), pretty(str(first.activations_formula)), overflow="fold"))
-        lines.append(Text(f"  {values}", style=DIM))
+        lines.append(Entries(values, ", "))
     lines.append(_verdict(found))
     ruled = next((each for each in found.budgets if each.activations_rule_bytes and each.activations_bytes), None)
     if ruled is not None and ruled.activations_rule_bytes is not None:
         rule = memory_with_unit(ruled.activations_rule_bytes)
-        lines.append(Text(f"  the rule batch·seq·d·L·16 would say {rule} of activations", style=DIM))
+        lines.append(below(f"the rule batch·seq·d·L·16 would say {rule} of activations"))
     packed = next((each.quantized for each in found.budgets if each.quantized is not None), None)
     if packed is not None:
         lines.append(
-            Text(
-                f"  {found.quantization.upper()}: {packed.packed:,} bytes of codes + {packed.absmax:,} of statistics"
-                f" + {packed.nested:,} of nested ones + {packed.tables:,} of code tables = {packed.total:,}",
-                style=DIM,
+            below(
+                f"{found.quantization.upper()}: {packed.packed:,} bytes of codes + {packed.absmax:,} of statistics"
+                f" + {packed.nested:,} of nested ones + {packed.tables:,} of code tables = {packed.total:,}"
             )
         )
     return lines
@@ -172,7 +172,7 @@ def _offers(fits: Sequence[Fit]) -> list[RenderableType]:
     for each in first:
         whole, kept = each.gpu.total_bytes, each.gpu.total_bytes - each.offered_bytes
         offer = f"{memory_with_unit(whole)} - {memory_with_unit(kept)} of headroom"
-        lines.append(Text(f"  {each.gpu.name} offers {offer} ({each.gpu.source})", style=DIM))
+        lines.append(below(f"{each.gpu.name} offers {offer} ({each.gpu.source})"))
     return lines
 
 

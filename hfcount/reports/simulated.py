@@ -11,6 +11,7 @@ from rich.text import Text
 
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.reports.figures import PALETTE
+from hfcount.reports.lines import below
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact, memory_unit, memory_with_unit, regime_title, short
@@ -72,12 +73,12 @@ def _about(budget: Budget) -> list[RenderableType]:
         )
     ]
     for each in budget.largest[:SHOWN_TENSORS]:
-        lines.append(Text(f"  {memory_with_unit(each['bytes']):>12}  {_tensor(each)}", style=DIM))
+        lines.append(below(f"{memory_with_unit(each['bytes']):>12}  {_tensor(each)}"))
     counted = budget.flops.get("whole", 0)
     if counted:
         rule = budget.flops.get("rule")
         beside = f"; the rule says {short(rule)}" if rule else ""
-        lines.append(Text(f"  {short(counted)} floating-point operations a step{beside}", style=DIM))
+        lines.append(below(f"{short(counted)} floating-point operations a step{beside}"))
     return lines
 
 

@@ -11,9 +11,10 @@ from rich.text import Text
 from hfcount.formulas import pretty
 from hfcount.formulas.solve import Candidate, Solution
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.lines import notes
 from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
-from hfcount.reports.terminal import BAD, DIM
+from hfcount.reports.terminal import BAD
 from hfcount.reports.units import difference, exact, percent
 
 
@@ -31,7 +32,7 @@ def solution_report(solution: Solution) -> RenderableType:
         parts.append(Text(f"no {solution.unknown} gives {solution.wanted}", BAD))
     else:
         parts.append(_table(solution, what))
-    parts += [Text(f"  note: {note}", style=DIM) for note in solution.notes]
+    parts += notes(solution.notes)
     return Group(*parts)
 
 

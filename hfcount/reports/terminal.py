@@ -12,6 +12,7 @@ from rich.text import Text
 
 from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
+from hfcount.reports.lines import Entries, below, notes
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
@@ -31,7 +32,7 @@ def count_report(result: Count, *, by: str = "component") -> RenderableType:
     parts += [_section("Conventions", _conventions_table(result))]
     if result.lora:
         parts.append(_section("LoRA", lora_report(result.lora)))
-    parts += [Text(f"  note: {note}", style=DIM) for note in result.notes]
+    parts += notes(result.notes)
     return Group(*parts)
 
 
@@ -75,7 +76,7 @@ def _verdict(result: Count) -> RenderableType:
         return Text(f"\n{without_form(result.model_class)}", style=DIM)
     if not result.built:
         verdict = Text(f"\n✓ formula = {exact(form.value)}, from {form.source}; no model was built", GOOD)
-        return Group(verdict, Text(f"  {' · '.join(legend(form))}", style=DIM))
+        return Group(verdict, Entries(legend(form)))
     delta = form.value - result.sizes.total
     if delta:
         verdict = Text(
@@ -84,7 +85,7 @@ def _verdict(result: Count) -> RenderableType:
     else:
         origin = "" if form.origin == "family" else f", from {form.source}"
         verdict = Text(f"\n✓ formula = count = {exact(form.value)}{origin}", GOOD)
-    return Group(verdict, Text(f"  {' · '.join(legend(form))}", style=DIM))
+    return Group(verdict, Entries(legend(form)))
 
 
 def _conventions_table(result: Count) -> Table:
@@ -100,7 +101,7 @@ def _conventions_table(result: Count) -> Table:
 
 def lora_report(rows: Sequence[LoraCount]) -> RenderableType:
     """What LoRA trains at each rank, and why there are no figures where there are none."""
-    reasons = [Text(f"  r = {each.r}: {each.reason}", style=DIM) for each in rows if each.reason]
+    reasons = [below(f"r = {each.r}: {each.reason}") for each in rows if each.reason]
     return Group(_lora_table(rows), *reasons)
 
 
@@ -144,7 +145,8 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
         parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
     if explanation.matches:
         parts.append(_section(f"Gives {figure.text}", _found_table(explanation.matches, "✓", GOOD)))
-    parts += [Text(f"\n  {note}") for note in explanation.inferences]
+    for note in explanation.inferences:
+        parts += [Text(), below(note, "")]
     if explanation.misses:
         parts.append(_section(f"Does not give {figure.text}", _found_table(explanation.misses, "✗", BAD)))
     if not explanation.explained:
