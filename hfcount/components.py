@@ -13,7 +13,7 @@ import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hfcount.skeleton import input_embeddings, output_embeddings
 
@@ -36,6 +36,7 @@ class Place:
         name: the parameter's full name, "model.layers.0.mlp.up_proj.weight".
         leaf: the parameter's own name in its module, "weight".
         path: the modules' attribute names, root ("") first.
+        words: those of them that are names, neither the root's nor a layer's number.
         classes: the modules' class names, beside `path`.
         kinds: what the class names say beside their model's own name, "MLP" for "LlamaMLP", beside `path`.
         modules: the modules themselves, beside `path`.
@@ -45,6 +46,7 @@ class Place:
     name: str
     leaf: str
     path: tuple[str, ...]
+    words: tuple[str, ...]
     classes: tuple[str, ...]
     kinds: tuple[str, ...]
     modules: tuple[nn.Module, ...]
@@ -68,11 +70,17 @@ class Place:
 
     def within(self, pattern: re.Pattern[str]) -> bool:
         """Whether any module below the root is of a kind that `pattern` finds."""
-        return any(pattern.search(kind) for kind in self.kinds[1:])
+        return _any_found(pattern.search, self.kinds[1:])
 
     def named(self, pattern: re.Pattern[str]) -> bool:
         """Whether any attribute name on the way, the parameter's own included, fits `pattern`."""
-        return any(pattern.search(part) for part in (*self.path[1:], self.leaf))
+        return _any_found(pattern.search, (*self.words, self.leaf))
+
+
+@functools.lru_cache(maxsize=65536)
+def _any_found(search: Callable[[str], Any], names: tuple[str, ...]) -> bool:
+    """Whether `search` finds something in any of `names`: they are the same in every layer of a stack."""
+    return any(map(search, names))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -275,8 +283,7 @@ def _is_input_embedding(place: Place, anatomy: Anatomy) -> bool:
 
 def _is_head(place: Place, anatomy: Anatomy) -> bool:
     """In an LM head, or in what stands around it (BERT's transform before the decoder)."""
-    named = any(_HEAD_NAME.search(part) for part in (*place.path[1:], place.leaf))
-    return named or any(id(module) in anatomy.heads for module in place.modules[1:])
+    return place.named(_HEAD_NAME) or any(id(module) in anatomy.heads for module in place.modules[1:])
 
 
 def _is_norm(place: Place, anatomy: Anatomy) -> bool:
@@ -320,7 +327,7 @@ def _is_position(place: Place, anatomy: Anatomy) -> bool:
 def _is_projector(place: Place, anatomy: Anatomy) -> bool:
     if place.within(_PROJECTOR):
         return True
-    named = place.within(_PROJECTION) or any(_PROJECTOR_NAME.search(part) for part in place.path[1:])
+    named = place.within(_PROJECTION) or _any_found(_PROJECTOR_NAME.search, place.words)
     return named and not _inside_layers(place)
 
 
@@ -356,7 +363,7 @@ def _is_embedding_projection(place: Place, anatomy: Anatomy) -> bool:
 
 def _by_class_or_name(kind: re.Pattern[str], name: re.Pattern[str]) -> Callable[[Place, Anatomy], bool]:
     def holds(place: Place, anatomy: Anatomy) -> bool:
-        return place.within(kind) or any(name.search(part) for part in (*place.path[1:], place.leaf))
+        return place.within(kind) or place.named(name)
 
     return holds
 
@@ -366,7 +373,7 @@ def _by_class(pattern: re.Pattern[str]) -> Callable[[Place, Anatomy], bool]:
 
 
 def _is_shared_expert(place: Place, anatomy: Anatomy) -> bool:
-    return place.within(_SHARED) or any(_SHARED_NAME.search(part) for part in (*place.path[1:], place.leaf))
+    return place.within(_SHARED) or place.named(_SHARED_NAME)
 
 
 def _is_matrix_in_layer(place: Place, anatomy: Anatomy) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hfcount.components import Anatomy, Place, component_of, examine, own_part
@@ -35,10 +36,12 @@ def inventory(model: PreTrainedModel) -> pd.DataFrame:
     names: dict[int, list[str]] = {}
     for name, parameter in model.named_parameters(remove_duplicate=False):
         names.setdefault(id(parameter), []).append(name)
+    chains: dict[str, Chain] = {}
     rows = []
     for _, parameter in model.named_parameters():
-        name, component = _named_component(names[id(parameter)], parameter, modules, anatomy)
-        place = place_of(name, parameter, modules)
+        places = [place_of(name, parameter, modules, chains) for name in names[id(parameter)]]
+        place, component = _named_component(places, anatomy)
+        name = place.name
         experts, chosen = pool_of(place, parameter)
         rows.append(
             {
@@ -60,11 +63,9 @@ def inventory(model: PreTrainedModel) -> pd.DataFrame:
     return table.astype({"numel": "int64", "active": "int64", "expert": "int64", "layer": "Int64"})
 
 
-def _named_component(
-    names: list[str], parameter: nn.Parameter, modules: dict[str, Any], anatomy: Anatomy
-) -> tuple[str, str]:
-    """The name that the row goes by, and its component: of tied names, the token embedding's comes first."""
-    found = [(name, component_of(place_of(name, parameter, modules), anatomy)) for name in names]
+def _named_component(places: list[Place], anatomy: Anatomy) -> tuple[Place, str]:
+    """The place that the row goes by, and its component: of tied names, the token embedding's comes first."""
+    found = [(place, component_of(place, anatomy)) for place in places]
     return next((each for each in found if each[1] == "token_embedding"), found[0])
 
 
@@ -87,31 +88,58 @@ def buffer_table(model: PreTrainedModel) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["name", "shape", "dtype", "numel", "persistent"])
 
 
-def place_of(name: str, parameter: nn.Parameter, modules: dict[str, Any]) -> Place:
-    """The place of the parameter called `name`; `modules` maps every path of the model to its module."""
-    *path, leaf = name.split(".")
-    chain = [modules[".".join(path[:depth])] for depth in range(len(path) + 1)]
+@dataclasses.dataclass(frozen=True, slots=True)
+class Chain:
+    """The modules from the root down to one, as in a Place, and the class names of the models among them."""
+
+    path: tuple[str, ...]
+    words: tuple[str, ...]
+    classes: tuple[str, ...]
+    kinds: tuple[str, ...]
+    modules: tuple[nn.Module, ...]
+    models: tuple[str, ...]
+
+
+def place_of(
+    name: str, parameter: nn.Parameter, modules: dict[str, Any], chains: dict[str, Chain] | None = None
+) -> Place:
+    """The place of the parameter called `name`; `modules` maps every path of the model to its module.
+
+    `chains` keeps what is found on the way, for the next parameter of the same model.
+    """
+    path, _, leaf = name.rpartition(".")
+    chain = _chain(path, modules, {} if chains is None else chains)
     return Place(
         name=name,
         leaf=leaf,
-        path=("", *path),
-        classes=tuple(type(module).__name__ for module in chain),
-        kinds=_kinds(chain),
-        modules=tuple(chain),
+        path=chain.path,
+        words=chain.words,
+        classes=chain.classes,
+        kinds=chain.kinds,
+        modules=chain.modules,
         shape=tuple(parameter.shape),
     )
 
 
-def _kinds(chain: list[nn.Module]) -> tuple[str, ...]:
-    """For each module of `chain` its class name, without the name of the models above it; torch's own as they are."""
-    models: tuple[str, ...] = ()
-    kinds = []
-    for module in chain:
+def _chain(path: str, modules: dict[str, Any], known: dict[str, Chain]) -> Chain:
+    """The chain down to the module at `path`. Its kind is its class name, without the name of the models above it;
+    torch's own as they are."""
+    found = known.get(path)
+    if found is None:
+        above, _, own = path.rpartition(".")
+        before = _chain(above, modules, known) if path else Chain((), (), (), (), (), ())
+        module = modules[path]
         name = type(module).__name__
-        kinds.append(name if type(module).__module__.startswith("torch.") else own_part(name, models))
-        if hasattr(module, "base_model_prefix"):
-            models = (*models, name)
-    return tuple(kinds)
+        kind = name if type(module).__module__.startswith("torch.") else own_part(name, before.models)
+        found = known[path] = Chain(
+            path=(*before.path, own),
+            words=before.words if own.isdigit() or not own else (*before.words, own),
+            classes=(*before.classes, name),
+            kinds=(*before.kinds, kind),
+            modules=(*before.modules, module),
+            models=(*before.models, name) if hasattr(module, "base_model_prefix") else before.models,
+        )
+    return found
 
 
 def sizes(table: pd.DataFrame, buffers: pd.DataFrame, *, tied_head: int = 0) -> Sizes:
