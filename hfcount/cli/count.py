@@ -10,6 +10,7 @@ import typer
 
 from hfcount.cli import options
 from hfcount.cli.options import Format
+from hfcount.errors import BadInput
 
 if TYPE_CHECKING:
     from hfcount.result import Count
@@ -39,6 +40,10 @@ def command(
         Path | None,
         typer.Option(metavar="FILE", help="Draw where the mass lies: .png, .svg, .pdf.", show_default=False),
     ] = None,
+    simulate: Annotated[
+        bool,
+        typer.Option("--simulate", help="With --output report.html: run the training step too, and show its course."),
+    ] = False,
     settings: options.Set = None,
     revision: options.Revision = None,
     offline: options.Offline = False,
@@ -59,6 +64,8 @@ def command(
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = options.ranks(lora_r)
     written = chosen(format, output)
+    if simulate and (fast or written is not Format.html):
+        raise BadInput("--simulate is for a page (--output report.html, without --fast); see also hfcount memory")
     if plot is not None:
         from hfcount.reports.figures import check_figure_path
         from hfcount.reports.files import check_writable
@@ -83,7 +90,7 @@ def command(
             Format.json: lambda: reports.document.count_document(result, by=by.value),
             Format.csv: lambda: reports.csv.count_csv(result, by=by.value),
             Format.markdown: lambda: reports.markdown.count_markdown(result, by=by.value),
-            Format.html: lambda: _page(result, model, ranks, lora_targets, how),
+            Format.html: lambda: _page(result, model, ranks, lora_targets, how, simulate=simulate),
         }
         emit(renderings, written, output)
     if plot is not None:
@@ -93,7 +100,9 @@ def command(
     return 0 if result.all_matches else 1
 
 
-def _page(result: Count, model: str, ranks: tuple[int, ...], targets: str, how: dict[str, Any]) -> str:
+def _page(
+    result: Count, model: str, ranks: tuple[int, ...], targets: str, how: dict[str, Any], *, simulate: bool
+) -> str:
     """The page of a count, with what training takes beside it where a model was built."""
     from hfcount.costing import memory
     from hfcount.errors import HfcountError
@@ -103,6 +112,8 @@ def _page(result: Count, model: str, ranks: tuple[int, ...], targets: str, how: 
         reason = "Without --fast the page also says what training takes: that needs the model built."
         return count_page(result, without_memory=reason)
     asked = {name: value for name, value in how.items() if name != "fast"}
+    if simulate:
+        asked |= {"method": "simulated", "curves": True}
     try:
         return count_page(result, memory(model, lora_r=ranks, lora_targets=targets, **asked))
     except HfcountError as error:  # the count stands without it

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -89,8 +90,13 @@ def _phase(budget: Budget) -> str:
 def _tensor(row: Mapping[str, Any]) -> str:
     """A storage in words: its bucket, where it was made, its shape."""
     shape = " x ".join(str(side) for side in row["shape"])
-    where = (row["module"] or row["name"]).removeprefix("base_model.model.") or row["name"]
-    return f"{TITLES[row['bucket']].lower()}: {where} ({shape} {row['dtype']})"
+    return f"{TITLES[row['bucket']].lower()}: {made_in(row)} ({shape} {row['dtype']})"
+
+
+def made_in(row: Mapping[str, Any]) -> str:
+    """The module that made a storage, by its name in the model itself; the operator where that is the whole model."""
+    module, name = (re.sub(r"^base_model\.model(\.|$)", "", row[each] or "") for each in ("module", "name"))
+    return module or name
 
 
 def comparison_document(each: Comparison) -> dict[str, Any]:

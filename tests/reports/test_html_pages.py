@@ -296,6 +296,22 @@ def test_memory_beside_the_count_and_why_there_is_none(tmp_path: Path, capsys: p
     assert "Without --fast" in capsys.readouterr().out
 
 
+def test_the_step_of_a_model_on_its_page(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["mini-gpt-lora-lab", "--lora-r", "4", "--simulate", "--format", "html"]) == 0
+    text = capsys.readouterr().out
+    assert len(charts(text, "timeline")) == 3, "full, LoRA and QLoRA"
+    found = memory("mini-gpt-lora-lab", lora_r=4, method="simulated")
+    for each in found.budgets:
+        assert f"{each.total_bytes:,}" in Page(text).words
+    assert "base_model" not in text.split('id="peaks"')[1], "a tensor is told by the model's own names"
+
+
+@pytest.mark.parametrize("more", [[], ["--format", "json"], ["--format", "html", "--fast"]])
+def test_a_step_wants_a_page(capsys: pytest.CaptureFixture[str], more: list[str]) -> None:
+    assert run(["gpt2", "--simulate", *more]) == 2
+    assert "--simulate is for a page (--output report.html, without --fast)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("command", [["env"], ["card", "gpt2"]])
 def test_a_command_without_a_page_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str]

@@ -11,7 +11,7 @@ from hfcount.reports.html.bars import memory_chart
 from hfcount.reports.html.curves import curves
 from hfcount.reports.html.page import render
 from hfcount.reports.memory import TITLES, memory_rows, shown_buckets
-from hfcount.reports.simulated import SHOWN_TENSORS
+from hfcount.reports.simulated import SHOWN_TENSORS, made_in
 from hfcount.reports.simulated import TITLES as PARTS
 from hfcount.reports.units import exact, memory_unit, memory_with_unit, regime_title, short
 
@@ -115,7 +115,7 @@ def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "bytes": row["bytes"],
         "bucket": PARTS[row["bucket"]].lower(),
-        "where": (row["module"] or row["name"]).removeprefix("base_model.model.") or row["name"],
+        "where": made_in(row),
         "shape": " × ".join(str(side) for side in row["shape"]),
         "dtype": str(row["dtype"]),
     }
