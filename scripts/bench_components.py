@@ -14,7 +14,8 @@ import dataclasses
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 TASKS = {
     "causal": "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
@@ -43,15 +44,19 @@ class Placed:
     reason: str | None = None
 
 
-def survey(task: str = "causal") -> Iterator[Placed]:
+Examine = Callable[[str, Any, Any], None]
+"""What is told each model type that was built, its model and its table."""
+
+
+def survey(task: str = "causal", examine: Examine | None = None) -> Iterator[Placed]:
     """Every type of the task's auto mapping, in its order."""
     from transformers.models.auto import modeling_auto
 
     for model_type, names in getattr(modeling_auto, TASKS[task]).items():
-        yield place(model_type, names[0] if isinstance(names, (tuple, list)) else names)
+        yield place(model_type, names[0] if isinstance(names, (tuple, list)) else names, examine)
 
 
-def place(model_type: str, class_name: str) -> Placed:
+def place(model_type: str, class_name: str, examine: Examine | None = None) -> Placed:
     """The type with its default config as `class_name`, counted; its reason where it cannot be built."""
     import transformers
 
@@ -71,6 +76,8 @@ def place(model_type: str, class_name: str) -> Placed:
         reason = " ".join(str(error).split())[:120]
         return Placed(model_type=model_type, model_class=class_name, reason=f"{type(error).__name__}: {reason}")
     table = inventory(model)
+    if examine is not None:
+        examine(model_type, model, table)
     total = int(table["numel"].sum())
     other = int(table.loc[table["component"] == "other", "numel"].sum())
     embedding, head = agreement(model, table)

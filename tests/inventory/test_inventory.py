@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -10,6 +11,7 @@ from conftest import load_script
 
 from hfcount.api import count
 from hfcount.breakdown import GROUPINGS, breakdown
+from hfcount.classes import text_config
 from hfcount.components import COMPONENTS
 from hfcount.inventory import COLUMNS
 from hfcount.sources.cards import card_names
@@ -95,13 +97,31 @@ def bench() -> ModuleType:
 @pytest.mark.slow
 @pytest.mark.pinned
 def test_components_over_all_causal_types(bench: ModuleType) -> None:
-    """`other` below 1 % in at least 95 % of the types that can be built; embeddings and heads agree in all."""
-    built = [each for each in bench.survey("causal") if each.reason is None]
+    """`other` below 1 % in at least 95 % of the types that can be built; embeddings and heads agree in all.
+
+    Where the default config sends tokens to k experts of a pool, k of the pool's rows are active.
+    """
+    odd, checked = [], []
+
+    def experts(model_type: str, model: Any, table: pd.DataFrame) -> None:
+        chosen = getattr(text_config(model.config), "num_experts_per_tok", None)
+        pooled = table[table["expert"] > 0]
+        if set(pooled["name"]) != set(table.loc[table["component"] == "experts", "name"]):
+            odd.append(f"{model_type}: other parameters are in pools than are experts")
+        if chosen and len(pooled):
+            ratios = set((pooled["active"] * pooled["expert"] / pooled["numel"]).round(6))
+            if ratios != {chosen}:
+                odd.append(f"{model_type}: {ratios}, its config says {chosen}")
+            checked.append(model_type)
+
+    built = [each for each in bench.survey("causal", experts) if each.reason is None]
     assert len(built) >= 170, f"only {len(built)} types could be built"
     poor = [f"{each.model_type}: {each.other:.1%}" for each in built if each.other >= 0.01]
     assert len(poor) <= 0.05 * len(built), poor
     assert [each.model_type for each in built if not each.embedding_agrees] == []
     assert [each.model_type for each in built if not each.head_agrees] == []
+    assert odd == []
+    assert len(checked) >= 40, checked
 
 
 @pytest.mark.slow
@@ -111,33 +131,3 @@ def test_components_over_other_tasks(bench: ModuleType, task: str) -> None:
     built = [each for each in bench.survey(task) if each.reason is None]
     poor = [f"{each.model_type}: {each.other:.1%}" for each in built if each.other >= 0.01]
     assert len(poor) <= 0.05 * len(built), poor
-
-
-@pytest.mark.slow
-@pytest.mark.pinned
-def test_every_mixture_of_experts_has_its_pools() -> None:
-    """Each causal type whose default config sends tokens to k experts of a pool: k of the pool's rows are active."""
-    import transformers
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES as NAMES
-
-    from hfcount.classes import fitting_config, text_config
-    from hfcount.inventory import inventory
-    from hfcount.skeleton import build_empty
-
-    checked = []
-    for model_type, name in NAMES.items():
-        try:
-            model_class = getattr(transformers, name if isinstance(name, str) else name[0])
-            config = fitting_config(transformers.CONFIG_MAPPING[model_type](), model_class)
-            model = build_empty(model_class, config, where=model_type)
-        except Exception:  # its default config cannot be built: another test's matter
-            continue
-        chosen = getattr(text_config(model.config), "num_experts_per_tok", None)
-        table = inventory(model)
-        pooled = table[table["expert"] > 0]
-        assert set(pooled["name"]) == set(table.loc[table["component"] == "experts", "name"]), model_type
-        if chosen and len(pooled):
-            ratios = set((pooled["active"] * pooled["expert"] / pooled["numel"]).round(6))
-            assert ratios == {chosen}, f"{model_type}: {ratios}, its config says {chosen}"
-            checked.append(model_type)
-    assert len(checked) >= 40, checked
