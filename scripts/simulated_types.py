@@ -116,14 +116,14 @@ def tried(task: str, model_type: str, name: str) -> Tried:
     """What becomes of a class: small where it can be, else shallow, else as it is by default."""
     found = None
     for config in SHRINKING:
-        found = _tried(task, model_type, name, config)
+        found = tried_with(task, model_type, name, config)
         if found.status == "simulated":
             break
     assert found is not None
     return found
 
 
-def _tried(task: str, model_type: str, name: str, config: str) -> Tried:
+def tried_with(task: str, model_type: str, name: str, config: str) -> Tried:
     made = {"task": task, "model_type": model_type, "model_class": name, "config": config}
     try:
         bench = bench_of(raw_config(model_type, name), config)

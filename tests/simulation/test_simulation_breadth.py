@@ -105,7 +105,8 @@ def test_every_kind_of_training_is_as_it_really_is(kind, how, tmp_path):
 @pytest.mark.parametrize("task", ["masked LM", "sequence to sequence", "image classification"])
 def test_the_types_of_a_task_that_are_run_really_are_as_they_were_simulated(task):
     """Every third; scripts/simulated_types.py runs them all."""
-    rows = [simulated.tried(task, *each) for each in list(simulated.classes_of(task))[::3]]
+    # Only what is small is run really; what becomes of the others, another config, is no matter of this test.
+    rows = [simulated.tried_with(task, *each, "small") for each in list(simulated.classes_of(task))[::3]]
     odd = [each for each in rows if each.real.startswith("differs")]
     # Experts that are run one after the other take what the router gives them, which weights decide.
     # PVT's backward pass peaks 0.3 % higher without memory, in another layer; the step's peak is the same.
