@@ -24,7 +24,7 @@
     return Math.ceil(Math.max(0, ...texts.map((text) => pen.measureText(text).width)));
   };
 
-  const bars = (spec, data, style) => {
+  const bars = (data, style) => {
     const font = `${parseFloat(style.fontSize)}px ${style.fontFamily}`;
     const signals = {
       fontSize: parseFloat(style.fontSize),
@@ -35,7 +35,7 @@
     return { signals, values: { rows: data.rows, parts: data.parts } };
   };
 
-  const timeline = (spec, data, style) => {
+  const timeline = (data, style) => {
     const [unit, size] = unitOf(data.highest);
     const points = data.points.flatMap(([at, ...bytes]) =>
       bytes.map((each, order) => ({ at, order, name: data.names[order], colour: data.colours[order], size: each / size })));
@@ -52,7 +52,7 @@
 
   // What a line over the curve says: the operation, its phase, and the bytes there by bucket.
   const told = (data, pointed) => {
-    const [at, ...bytes] = data.points.findLast(([begins]) => begins <= pointed) || data.points[0];
+    const [at, ...bytes] = data.points.findLast(([begins]) => begins <= pointed && begins < data.operations) || data.points[0];
     const phase = data.phases.find((each) => pointed >= each.begins && pointed < each.ends) || data.phases[0];
     const lines = data.names.map((name, index) => [name, bytes[index]]).filter((each) => each[1]).reverse();
     const total = bytes.reduce((sum, each) => sum + each, 0);
@@ -84,11 +84,19 @@
     });
   };
 
+  // The line over a curve follows the pointer, and says what is there.
+  const follow = (host, view, data) => {
+    let pointer = null;
+    host.addEventListener("pointermove", (event) => { pointer = event; }, { capture: true });
+    view.addSignalListener("pointed", (name, pointed) =>
+      (pointed === null ? hide() : show(told(data, pointed), pointer.clientX, pointer.clientY)));
+  };
+
   const draw = (host) => {
     const data = JSON.parse(host.dataset.values);
     const style = getComputedStyle(host);
     const spec = structuredClone(SPECS[host.dataset.chart]);
-    const { signals, values } = { bars, timeline }[host.dataset.chart](spec, data, style);
+    const { signals, values } = { bars, timeline }[host.dataset.chart](data, style);
     for (const each of spec.signals) if (each.name in signals) each.value = signals[each.name];
     for (const each of spec.data) if (each.name in values) each.values = values[each.name];
     host.textContent = "";
@@ -103,12 +111,7 @@
     addEventListener("afterprint", () => fit());
     legend(host.closest("figure"), view);
     if (host.dataset.opens) leadTo(host, view);
-    if (host.dataset.chart === "timeline") {
-      let pointer = null;
-      host.addEventListener("pointermove", (event) => { pointer = event; }, { capture: true });
-      view.addSignalListener("pointed", (name, pointed) =>
-        (pointed === null ? hide() : show(told(data, pointed), pointer.clientX, pointer.clientY)));
-    }
+    if (host.dataset.chart === "timeline") follow(host, view, data);
   };
 
   const PRINTED = 960; // pixels that a sheet's width is taken for, so that a chart's letters are as large as the text's
