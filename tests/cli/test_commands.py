@@ -174,10 +174,6 @@ def test_a_whole_process_prints_results_on_stdout_alone() -> None:
     assert json.loads(done.stdout)["parameters"]["total"] == 124_439_808
 
 
-def test_no_colour_in_a_pipe_and_none_with_no_color() -> None:
-    assert "\x1b[" not in shell(["mini-gpt"]).stdout
-
-
 def test_a_fault_of_our_own_is_one_line_too(call, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*arguments: object, **how: object) -> None:
         raise ZeroDivisionError("division by zero")

@@ -26,6 +26,7 @@ COMMANDS = (
     ["explain", "gpt2", "124M", "--fast"],
     ["compare", "gpt2", "mini-gpt", "--fast"],
     ["solve", "gpt2", "--trainable", "1%", "--fast"],
+    ["mini-gpt"],
     ["memory", "mini-gpt"],
     ["audit", "gpt2"],
     ["card", "mini-gpt", "--fast", "--no-lora"],

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from hfcount.api import count
+from hfcount.cli.app import run
 from hfcount.errors import BadInput
 from hfcount.fast.lora import fast_lora, lora_polynomial, starred
 from hfcount.fast.recorded import recorded_targets, same
@@ -261,7 +262,7 @@ def test_numbers_in_paths_become_stars() -> None:
     assert starred("block.fc2") == "block.fc2"
 
 
-def test_the_command_answers_without_heavy_imports(tmp_path: Path) -> None:
+def test_the_command_answers_without_heavy_imports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The rows of `--fast` are those of the slow way to the last digit, and neither torch nor PEFT is loaded."""
     catalogue.write_forms(tmp_path / "gpt2.json", [recorded("gpt2")], default="GPT2LMHeadModel")
     arguments = ["gpt2", "--lora-r", "1,8", "--lora-targets", "c_attn,c_fc", "--format", "json"]
@@ -274,5 +275,5 @@ def test_the_command_answers_without_heavy_imports(tmp_path: Path) -> None:
     )
     fast = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=False)
     assert fast.returncode == 0, fast.stderr[-500:]
-    slow = subprocess.run([sys.executable, "-m", "hfcount", *arguments], capture_output=True, text=True, check=True)
-    assert json.loads(fast.stdout)["lora"] == json.loads(slow.stdout)["lora"]
+    assert run(arguments) == 0
+    assert json.loads(fast.stdout)["lora"] == json.loads(capsys.readouterr().out)["lora"]
