@@ -14,7 +14,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 MINIMAL = ROOT / "scripts" / "facts" / "minimal_configs.json"
-VOCABULARY, SPECIAL = 128, 8
+VOCABULARY, SPECIAL, PIXELS = 128, 8, 224
 
 _HEADS = r"(num_attention_heads|n_head|n_heads|num_heads|encoder_attention_heads|decoder_attention_heads)"
 _LAYERS = r"(num_hidden|n|num|(num_)?(encoder|decoder)|vision|num_block)_layers|n_layer|depth"
@@ -95,6 +95,8 @@ def _small_value(name: str, value: Any, config: Mapping[str, Any]) -> Any:
         return 0.0
     if name == "mrope_section" and isinstance(value, list):
         return [2, 3, 3]  # halves of a head's 16
+    if name == "image_size" and isinstance(value, (list, tuple)):
+        return [min(each, PIXELS) for each in value]
     if not _is_size(value):
         return value
     if name.endswith(("token_id", "token_index")) and value >= VOCABULARY:
