@@ -11,16 +11,20 @@ import io
 import json
 import time
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from hfcount.app.state import State
 from hfcount.errors import BadInput
 from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
+    from hfcount.lora.options import LoraOptions
     from hfcount.memory_answer import Memory
     from hfcount.result import Count
     from hfcount.workbench import Workbench
+
+_Asked = ParamSpec("_Asked")
+_Made = TypeVar("_Made")
 
 HUB_SECONDS = 10.0
 FRESH_SECONDS = 600.0
@@ -115,9 +119,34 @@ def exactly(state: State, source: Source) -> Answer:
 
 
 def _counted(state: State, source: Source) -> Count:
+    return _count_of(source, state.setting_lines, state.adapters())
+
+
+def _kept(make: Callable[_Asked, _Made]) -> Callable[_Asked, _Made]:
+    """`make` that, asked the same again, gives what it gave: another batch then builds nothing anew."""
+    last: list[Any] = []
+
+    @functools.wraps(make)
+    def given(*asked: _Asked.args, **named: _Asked.kwargs) -> _Made:
+        if not last or last[0] != (asked, named):
+            last[:] = [(asked, named), make(*asked, **named)]
+        return last[1]  # type: ignore[no-any-return]
+
+    return given
+
+
+@_kept
+def _count_of(source: Source, settings: tuple[str, ...], adapters: list[LoraOptions]) -> Count:
     from hfcount.api import count_source
 
-    return count_source(source, state.setting_lines, state.adapters())
+    return count_source(source, settings, adapters)
+
+
+@_kept
+def _bench(source: Source, settings: tuple[str, ...]) -> Workbench:
+    from hfcount.workbench import Workbench
+
+    return Workbench(source, settings)
 
 
 def _answer(found: Count, state: State) -> Answer:
@@ -178,18 +207,6 @@ def _memory(state: State, source: Source) -> Memory:
     )
     asked = Asked.of(("full", "lora", "qlora"), state.rank_values, state.targets, state.setting_lines)
     return memory_of(_bench(source, state.setting_lines), way, asked)
-
-
-_BENCHES: list[tuple[Source, tuple[str, ...], Workbench]] = []
-
-
-def _bench(source: Source, settings: tuple[str, ...]) -> Workbench:
-    """The workbench of the model, kept while it is the last one: another batch or rank then builds nothing anew."""
-    from hfcount.workbench import Workbench
-
-    if not (_BENCHES and _BENCHES[0][:2] == (source, settings)):
-        _BENCHES[:] = [(source, settings, Workbench(source, settings))]
-    return _BENCHES[0][2]
 
 
 def as_json(state: State, source: Source) -> bytes:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import re
 import time
+from typing import Any
 
 import pytest
 
 import hfcount
+import hfcount.api
 from hfcount.app import answers, views
 from hfcount.app.answers import at_once, exactly, source_of
 from hfcount.app.latest import MAX_SESSIONS, Latest
 from hfcount.app.state import State
 from hfcount.app.worker import Worker
 from hfcount.errors import BadInput
+from hfcount.sources.source import Source
 
 # GPT-2's count: 50257·768 + 1024·768 + 12·(12·768² + 13·768) + 2·768; LoRA's r·(in + out) on c_attn, 12 layers.
 GPT2 = 50257 * 768 + 1024 * 768 + 12 * (12 * 768**2 + 13 * 768) + 2 * 768
@@ -36,6 +39,28 @@ def test_the_catalogue_and_the_class_say_what_the_derivation_says(gpt2: answers.
         assert [each["trainable"] for each in answer.count["lora"]] == [GPT2_LORA_8]
         assert answer.built is built
     assert gpt2.same_figures(fast)
+
+
+def test_another_batch_builds_nothing_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def counted(source: Source, settings: tuple[str, ...], adapters: Any) -> hfcount.Count:
+        asked.append(settings)
+        return count_source(source, settings, adapters)
+
+    count_source = hfcount.api.count_source
+    monkeypatch.setattr(hfcount.api, "count_source", counted)
+    for state in (
+        State(model="mini-gpt"),
+        State(model="mini-gpt", batch=2),
+        State(model="mini-gpt", precision="bf16"),
+    ):
+        exactly(state, source_of(state))
+    assert asked == [()]
+    state = State(model="mini-gpt", settings="num_hidden_layers=3")
+    # Mini-GPT has 131,392 in two layers of 49,280.
+    assert exactly(state, source_of(state)).count["parameters"]["total"] == 131392 + 49280
+    assert asked == [(), ("num_hidden_layers=3",)]
 
 
 def test_different_figures_are_noticed(gpt2: answers.Answer) -> None:
