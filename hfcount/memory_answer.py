@@ -124,7 +124,7 @@ class Memory(Charted):
     Attributes:
         model, model_class, model_type, source: what was asked, what it is built as, where its config was read.
         budgets: in the order asked.
-        full: full fine-tuning, which the ratios are to, asked or not.
+        full: full fine-tuning, which the ratios are to; where it was not asked, in closed form.
         batch, seq: rows a device, and tokens a row.
         precision, recipe: the recipe's name and what it says.
         optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices: as asked.

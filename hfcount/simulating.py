@@ -54,9 +54,11 @@ def simulated_memory(
         comparisons += compared(way, same_kernels, found)
         if found.lines is not None:
             lines[budget.name] = found.lines
+    rated = tuple(_with_ratio(each, budgets) for each in budgets)
     return dataclasses.replace(
         closed,
-        budgets=tuple(_with_ratio(each, budgets) for each in budgets),
+        budgets=rated,
+        full=next((each for each in rated if each.regime == "full"), closed.full),
         comparisons=tuple(comparisons),
         curves=lines,
         notes=(*_without_peak_note(closed.notes), *notes, *(_kernels_note(way) if comparisons else ())),

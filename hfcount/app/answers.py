@@ -5,6 +5,7 @@ What is exact builds models and loads torch: the page asks for it in a process o
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import io
@@ -28,6 +29,7 @@ _Made = TypeVar("_Made")
 
 HUB_SECONDS = 10.0
 FRESH_SECONDS = 600.0
+KEPT = 4
 PASTED = "pasted config.json"
 FIXED = ("model_type", "transformers_version", "_name_or_path")
 """Fields of a config that say what it is of: no setting."""
@@ -123,14 +125,19 @@ def _counted(state: State, source: Source) -> Count:
 
 
 def _kept(make: Callable[_Asked, _Made]) -> Callable[_Asked, _Made]:
-    """`make` that, asked the same again, gives what it gave: another batch then builds nothing anew."""
-    last: list[Any] = []
+    """`make` that, asked the same again, gives what it gave: another batch then builds nothing anew.
+
+    `functools.lru_cache` does so for what can be hashed, and a config cannot. The last KEPT answers are kept.
+    """
+    last: collections.deque[tuple[Any, _Made]] = collections.deque(maxlen=KEPT)
 
     @functools.wraps(make)
     def given(*asked: _Asked.args, **named: _Asked.kwargs) -> _Made:
-        if not last or last[0] != (asked, named):
-            last[:] = [(asked, named), make(*asked, **named)]
-        return last[1]  # type: ignore[no-any-return]
+        for known, made in last:
+            if known == (asked, named):
+                return made
+        last.append(((asked, named), make(*asked, **named)))
+        return last[-1][1]
 
     return given
 

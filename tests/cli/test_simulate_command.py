@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hfcount.cli.app import run
+from hfcount.costing import memory
 
 LAB = ["memory", "mini-gpt-lora-lab", "--batch", "2", "--seq", "32", "--precision", "bf16", "--simulate"]
 
@@ -28,6 +29,13 @@ def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     assert document["regimes"][0]["ratio_to_full"] == 1.0
     assert {each["difference"] for each in document["comparisons"]} == {0}
     assert len(document["comparisons"]) == 15
+
+
+def test_in_python_full_is_the_simulated_one_too() -> None:
+    found = memory("mini-gpt-lora-lab", regimes=("full",), method="simulated", batch=2)
+    assert found.full is found.budgets[0]
+    assert found.full.method == "simulated"
+    assert memory("mini-gpt-lora-lab", regimes=("lora",), lora_r=4, method="simulated").full.method == "closed-form"
 
 
 def test_the_table_has_both_ways(capsys: pytest.CaptureFixture[str]) -> None:

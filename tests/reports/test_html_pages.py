@@ -300,9 +300,8 @@ def test_the_step_of_a_model_on_its_page(tmp_path: Path, capsys: pytest.CaptureF
     assert run(["mini-gpt-lora-lab", "--lora-r", "4", "--simulate", "--format", "html"]) == 0
     text = capsys.readouterr().out
     assert len(charts(text, "timeline")) == 3, "full, LoRA and QLoRA"
-    found = memory("mini-gpt-lora-lab", lora_r=4, method="simulated")
-    for each in found.budgets:
-        assert f"{each.total_bytes:,}" in Page(text).words
+    full = memory("mini-gpt-lora-lab", regimes=("full",), method="simulated").full
+    assert f"{full.total_bytes:,}" in Page(text).words
     assert "base_model" not in text.split('id="peaks"')[1], "a tensor is told by the model's own names"
 
 
