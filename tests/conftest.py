@@ -18,8 +18,11 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("MPLBACKEND", "Agg")
 os.environ["HFCOUNT_CACHE"] = tempfile.mkdtemp(prefix="hfcount-tests-")  # no form of a test is left to the user
 
+import hypothesis
 import pytest
 
+hypothesis.settings.register_profile("hfcount", deadline=None)  # a busy machine is no fault of the code
+hypothesis.settings.load_profile("hfcount")
 gc.set_threshold(50_000, 20, 20)  # as `hfcount` itself: a worker holds millions of objects that stay
 
 # Tests whose expectation is a fact about the versions in constraints.txt, with the reason; not in `make lowest`.
