@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import load_script
 
 import hfcount.reports.html
 from hfcount.api import compare, count, explain, formula
@@ -217,6 +218,12 @@ def test_a_report_is_small_and_the_same_each_time(gpt2: Count, pages: dict[str, 
     assert len(pages["count"].encode()) - len(VEGA.encode()) < 300_000
     assert VEGA not in pages["formula"], "a page without a chart has no library for it"
     assert count_page(gpt2, memory("gpt2", lora_r=8)) == pages["count"]
+
+
+def test_the_library_in_a_page_is_the_one_that_is_named() -> None:
+    _, version = load_script("vendor_vega").VEGA.split("@")
+    assert f'.version="{version}"' in VEGA
+    assert "</script" not in VEGA
 
 
 def hostile(result: Count) -> Count:
