@@ -136,7 +136,7 @@ def model_class_for(
         return _wished_class(config, class_name, where), ()
     named = architectures(raw)
     if named:
-        found = model_class_named(named[0]) or _registered_class(config, named[0])
+        found = _class_called(config, named[0])
         if found is None and remote is not None:
             return _remote_model_class(raw, remote, named[0]), ()
         if found is None and _auto_map(raw):
@@ -148,7 +148,7 @@ def model_class_for(
 
 
 def _wished_class(config: PreTrainedConfig, class_name: str, where: str) -> type[PreTrainedModel]:
-    found = model_class_named(class_name)
+    found = _class_called(config, class_name)
     if found is None:
         raise BadInput(f"--class {class_name}: no model class of transformers{_near(class_name)}")
     if fitting_config(config, found) is None:
@@ -157,6 +157,10 @@ def _wished_class(config: PreTrainedConfig, class_name: str, where: str) -> type
             f"but {where} has a {type(config).__name__}"
         )
     return found
+
+
+def _class_called(config: PreTrainedConfig, name: str) -> type[PreTrainedModel] | None:
+    return model_class_named(name) or _registered_class(config, name)
 
 
 def _registered_class(config: PreTrainedConfig, name: str) -> type[PreTrainedModel] | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from registered import forget
 
 import hfcount
 
@@ -104,7 +105,10 @@ def they_are_counted(scope: dict[str, Any]) -> None:
     config.architectures = ["MyModelForCausalLM"]
     config.save_pretrained("my-model")
     layer = 4 * 16**2 + 3 * 16 * 40 + 2 * 16
-    assert hfcount.count("./my-model").sizes.total == 2 * 100 * 16 + 2 * layer + 16
+    try:
+        assert hfcount.count("./my-model").sizes.total == 2 * 100 * 16 + 2 * layer + 16
+    finally:
+        forget(scope["MyConfig"])
 
 
 def a_page_was_written(scope: dict[str, Any]) -> None:
