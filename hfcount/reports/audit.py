@@ -82,7 +82,7 @@ class _Figures:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         beside = self.said.copy()
         beside.pad_right(max(0, self.at - self.said.cell_len))
-        beside.append(f"  {self.figures}")
+        beside.append(f"  {self.figures}", style="default")
         beside.rstrip()
         if beside.cell_len <= options.max_width:
             yield beside

@@ -96,7 +96,7 @@ def _tensor(row: Mapping[str, Any]) -> str:
 def made_in(row: Mapping[str, Any]) -> str:
     """The module that made a storage, by its name in the model itself; the operator where that is the whole model."""
     module, name = (re.sub(r"^base_model(\.model(\.|$)|$)", "", row[each] or "") for each in ("module", "name"))
-    return module or name
+    return (module or name).replace(".base_layer", "")
 
 
 def comparison_document(each: Comparison) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 import sqlite3
 from pathlib import Path
 
@@ -151,3 +152,16 @@ def test_what_cannot_be_read_at_all_has_its_exit_code(capsys: pytest.CaptureFixt
     assert "no such folder" in audited(capsys, "./nowhere", code=2)
     assert "offline" in audited(capsys, "someone/something", "--offline", code=3)
     audited(capsys, "./nowhere", "gpt2")
+
+
+@pytest.mark.parametrize("width", [118, 60])
+def test_a_verdicts_colour_is_its_marks_alone(width: int) -> None:
+    from hfcount.auditing.audits import audit
+    from hfcount.reports.audit import audit_report
+    from hfcount.reports.terminal import to_text
+
+    text = to_text(audit_report(audit("mini-gpt")), width=width, color=True)
+    for mark, colour in (("✓", "32"), ("✗", "31")):
+        assert f"\x1b[{colour}m{mark}\x1b[0m" in text
+    coloured = re.findall(r"\x1b\[3[12]m([^\x1b]*)", text.split("1 model")[0])
+    assert {each.strip() for each in coloured} - {""} == {"✓", "✗"}

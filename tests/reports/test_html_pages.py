@@ -309,7 +309,9 @@ def test_the_step_of_a_model_on_its_page(tmp_path: Path, capsys: pytest.CaptureF
     assert len(charts(text, "timeline")) == 3, "full, LoRA and QLoRA"
     full = memory("mini-gpt-lora-lab", regimes=("full",), method="simulated").full
     assert f"{full.total_bytes:,}" in Page(text).words
-    assert "base_model" not in text.split('id="peaks"')[1], "a tensor is told by the model's own names"
+    peaks = text.split('id="peaks"')[1]
+    assert "base_model" not in peaks, "a tensor is told by the model's own names"
+    assert "base_layer" not in peaks
 
 
 @pytest.mark.parametrize("more", [[], ["--format", "json"], ["--format", "html", "--fast"]])
