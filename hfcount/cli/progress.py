@@ -76,7 +76,7 @@ def clear() -> None:
         _shown.pop().stop()
 
 
-class Lines(logging.StreamHandler[TextIO]):
+class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # StreamHandler[TextIO] only from Python 3.11 on
     """Messages as lines on stderr, after the progress line was taken away."""
 
     def emit(self, record: logging.LogRecord) -> None:
