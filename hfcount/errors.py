@@ -54,6 +54,13 @@ class SourceError(HfcountError):
         self.kind = kind or type(self).kind
 
 
+PASSING_KINDS = ("offline", "timeout", "cut", "rate limit", "server", "token")
+"""Kinds of a SourceError that say nothing of the model: the source gave no answer, and may give one another time.
+
+The others ("gated", "disabled", "refused", "private or missing") are the source's own answer about it.
+"""
+
+
 class NotFoundError(SourceError):
     """No such repository, revision or file."""
 

@@ -116,8 +116,10 @@ def audit(
         else:
             outcome = run(chosen, work, store, workers=processes, watcher=watcher)
     rows = store.rows if isinstance(store, MemoryStore) else functools.partial(read_rows, store.path)
+    summary = summarize(rows())
+    store.check(sum(summary.verdicts.values()))
     return Audit(
-        summary=summarize(rows()),
+        summary=summary,
         outcome=outcome,
         notes=tuple(store.notes),
         path=None if isinstance(store, MemoryStore) else store.path,

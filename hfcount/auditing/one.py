@@ -17,7 +17,7 @@ from hfcount.auditing.peft_lines import BaseConfig, judge_peft
 from hfcount.auditing.stored_adapters import judge_adapter
 from hfcount.auditing.targets import Target
 from hfcount.auditing.truth import Truth, Uncounted
-from hfcount.errors import BadInput
+from hfcount.errors import PASSING_KINDS, BadInput, SourceError
 from hfcount.sources.claims import claims_in, front_matter
 from hfcount.sources.described import Described, Fault
 from hfcount.sources.describing import describe
@@ -123,11 +123,23 @@ def _on_base(model: Described, base_config: BaseConfig) -> Described:
 
 
 def _base_config(name: str, *, reach: Reach) -> Mapping[str, Any] | None:
-    """config.json of the model that an adapter names; None where it cannot be had."""
+    """config.json of the model that an adapter names; None where it cannot be had.
+
+    Raises SourceError where its source was asked and gave no answer: that the base is unknown is no finding then.
+    """
     found = describe(
         name, offline=reach.offline, timeout=reach.timeout, headers=False, budget=_budget(reach.per_second)
     )
+    for fault in found.faults:
+        if fault.kind in PASSING_KINDS and not _offline(reach):
+            raise SourceError(fault.reason, kind=fault.kind)
     return found.config
+
+
+def _offline(reach: Reach) -> bool:
+    from huggingface_hub import constants
+
+    return reach.offline or constants.is_offline_mode()
 
 
 def _error(model: Described, what: str, kind: str, reason: str) -> Finding:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.auditing.finding import VERDICTS
+from hfcount.auditing.stores.rows import is_passing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,6 +28,8 @@ class Summary:
 
     Attributes:
         models: how many were audited.
+        unreached: of these, how many the source gave no answer for (offline, too many requests, a broken connection):
+            their rows are no results, and a run that is resumed asks for them again.
         verdicts: verdict -> findings, each verdict in its order, 0 where there is none.
         kinds: (kind of claim, verdict) -> findings.
         conventions: convention -> how many figures it explains, the most frequent first.
@@ -36,6 +39,7 @@ class Summary:
     """
 
     models: int
+    unreached: int
     verdicts: Mapping[str, int]
     kinds: Mapping[tuple[str, str], int]
     conventions: Mapping[str, int]
@@ -43,7 +47,7 @@ class Summary:
     largest: tuple[Mapping[str, Any], ...]
 
     def to_dict(self) -> dict[str, int]:
-        """The summary of `hfcount audit --format json`: models, and findings by verdict."""
+        """The models, and the findings by verdict."""
         return {"models": self.models, **self.verdicts}
 
     def verdict_frame(self) -> pd.DataFrame:
@@ -69,13 +73,17 @@ class Summary:
 
 def summarize(rows: Iterable[Mapping[str, Any]], *, largest: int = LARGEST) -> Summary:
     """The summary of a store's `rows`, those of a target together."""
-    models = 0
+    models = unreached = 0
+    missed = None  # the target that was last found not to be reached
     verdicts, kinds, conventions, off = Counter[str](), Counter[Any](), Counter[str](), Counter[Any]()
     worst: list[tuple[float, int, Mapping[str, Any]]] = []
     order = itertools.count(0, -1)  # of two that are as far off, the first stays
     for row in rows:
         verdict = row["verdict"]
         models += row["nth"] == 1
+        if is_passing(row) and row["target"] != missed:
+            missed = row["target"]
+            unreached += 1
         verdicts[verdict] += 1
         kinds[row["kind"], verdict] += 1
         if row["convention"] and verdict == "explained":
@@ -89,6 +97,7 @@ def summarize(rows: Iterable[Mapping[str, Any]], *, largest: int = LARGEST) -> S
                 heapq.heappop(worst)
     return Summary(
         models=models,
+        unreached=unreached,
         verdicts={verdict: verdicts[verdict] for verdict in VERDICTS},
         kinds=dict(kinds),
         conventions=dict(conventions.most_common()),

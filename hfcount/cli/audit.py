@@ -11,7 +11,7 @@ import typer
 from hfcount.cli import options
 from hfcount.cli.options import Format
 from hfcount.cli.progress import clear, say
-from hfcount.errors import BadInput
+from hfcount.errors import PASSING_KINDS, BadInput, SourceError
 
 if TYPE_CHECKING:
     from hfcount.auditing.audits import Audit
@@ -141,9 +141,27 @@ def command(
     if result.outcome.stopped:
         say("interrupted; go on with --resume" if stored else "interrupted")
         return INTERRUPTED
-    if any(result.summary.verdicts[verdict] for verdict in FAILING[fail_on]):
+    if any(_results(result)[verdict] for verdict in FAILING[fail_on]):
         return 1
+    if result.summary.unreached:
+        say(_unreached(result, "--resume asks for them again" if stored else "run it again"))
+        return SourceError.exit_code
     return _nothing_read(result)
+
+
+def _results(result: Audit) -> dict[str, int]:
+    """The findings of each verdict, without the errors of a source that gave no answer."""
+    kinds = result.summary.kinds
+    return {
+        verdict: number - sum(kinds.get((kind, verdict), 0) for kind in PASSING_KINDS if verdict == "error")
+        for verdict, number in result.summary.verdicts.items()
+    }
+
+
+def _unreached(result: Audit, remedy: str) -> str:
+    kinds = [kind for kind in PASSING_KINDS if (kind, "error") in result.summary.kinds]
+    number = result.summary.unreached
+    return f"{number:,} model{'' if number == 1 else 's'} could not be reached ({', '.join(kinds)}); {remedy}"
 
 
 def _nothing_read(result: Audit) -> int:

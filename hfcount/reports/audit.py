@@ -157,7 +157,7 @@ def audit_document(audit: Audit) -> dict[str, Any]:
     """The JSON of `hfcount audit`."""
     return {
         "schema": SCHEMA,
-        "summary": audit.summary.to_dict(),
+        "summary": {**audit.summary.to_dict(), "unreached": audit.summary.unreached},
         "findings": [finding.to_dict() for finding in audit.findings],
         "notes": list(audit.notes),
     }

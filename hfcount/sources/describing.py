@@ -25,7 +25,7 @@ MAX_CARD_BYTES = 8 * 2**20
 CONFIG, ADAPTER, CARD = "config.json", "adapter_config.json", "README.md"
 REPOSITORY = "the repository"
 
-CLOSED = ("gated", "disabled", "rate limit", "offline")
+CLOSED = ("gated", "disabled", "rate limit", "offline", "token")
 """Kinds of faults that every further request would meet again: the first one ends the reading."""
 
 _T = TypeVar("_T")
@@ -145,7 +145,7 @@ def _read(start: Described, opener: Callable[[], Repository], *, headers: bool) 
     The card comes first: of a gated repository it may be public.
     """
     reading = _Reading(start.model)
-    repository = reading.attempt(REPOSITORY, "server", opener)
+    repository = reading.attempt(REPOSITORY, "server" if start.where == "hub" else "folder", opener)
     if repository is None:
         return dataclasses.replace(start, faults=tuple(reading.faults))
     card = reading.card(repository)

@@ -99,16 +99,18 @@ class HubClient:
         Raises BadInput for a body above `limit`, and SourceError.
         """
         question = _Question(url=url, subject=subject, limit=limit, span=span, size=size)
-        attempt = 0
+        attempt, waited = 0, 0.0
         while True:
             attempt += 1
             found = self._attempt(question)
             if isinstance(found, Body):
+                self.budget.answered()
                 return found
             wait = self.budget.pause_before(attempt) if found.wait is None else found.wait
             if found.for_all:
                 self.budget.rest(wait)
-            if attempt >= self.budget.attempts or wait > self.budget.longest_wait:
+            waited += wait
+            if attempt >= self.budget.attempts or waited > self.budget.longest_wait:
                 raise found.reason
             if not found.for_all:
                 self.budget.pause(wait)

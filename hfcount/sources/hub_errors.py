@@ -18,6 +18,8 @@ from urllib.parse import urlsplit, urlunsplit
 from hfcount.errors import BadInput, GatedError, NotFoundError, OfflineError, RateLimitedError, SourceError
 
 UNAUTHORIZED, FORBIDDEN, NOT_FOUND, TOO_MANY_REQUESTS = 401, 403, 404, 429
+NO_ANSWER = (407, 408, 425)
+"""A proxy that wants a password, a request that took too long or came too early: none speaks of the repository."""
 
 _T = TypeVar("_T")
 
@@ -118,7 +120,9 @@ def no_answer(error: Exception, subject: Subject) -> SourceError:
             f"{subject.repo_id}: the local cache cannot be used ({error.strerror}: {error.filename}); set HF_HOME"
         )
     if isinstance(error, UnicodeError) or name == "LocalProtocolError":
-        return GatedError(f"{subject.repo_id}: the request cannot be sent; check the letters of HF_TOKEN")
+        return GatedError(
+            f"{subject.repo_id}: the request cannot be sent; check the letters of HF_TOKEN", kind="token"
+        )
     return OfflineError(
         f"{subject.repo_id}: {place} cannot be reached{absent}; check the network, or give a folder or a bundled card",
         kind="cut" if name in _CUT else None,
@@ -154,7 +158,9 @@ def refusal(status: int, headers: Mapping[str, str], subject: Subject) -> Source
     if code == "RepoNotFound":
         return _no_repository(subject)
     if status == UNAUTHORIZED and "Invalid credentials" in message:
-        return GatedError(f"{subject.repo_id}: the Hub does not accept HF_TOKEN; renew it, or run `hf auth login`")
+        return GatedError(
+            f"{subject.repo_id}: the Hub does not accept HF_TOKEN; renew it, or run `hf auth login`", kind="token"
+        )
     return _by_status(status, headers, subject)
 
 
@@ -204,4 +210,5 @@ def _by_status(status: int, headers: Mapping[str, str], subject: Subject) -> Sou
             f"{subject.repo_id}: the Hub refuses access (HTTP 403); give a token with the right to read it in HF_TOKEN"
         )
     advice = "check HF_ENDPOINT" if status < 500 else "try again later"
-    return SourceError(f"{subject.repo_id}: {shown_endpoint()} answered with HTTP {status}; {advice}")
+    kind = "refused" if 400 <= status < 500 and status not in NO_ANSWER else "server"
+    return SourceError(f"{subject.repo_id}: {shown_endpoint()} answered with HTTP {status}; {advice}", kind=kind)

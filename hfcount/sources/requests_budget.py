@@ -29,7 +29,8 @@ class RequestBudget:
         per_second: at most so many requests start in a second; None: as fast as the answers come.
         max_requests: at most so many in all, repeated ones and redirects included; None: no limit.
         attempts: how often one question is asked before it is given up.
-        longest_wait: in seconds; who is told to come back later than that gives up at once.
+        longest_wait: in seconds. A question that is told to come back later than that is given up; the ones after it
+            wait for a moment, which doubles up to this each time that the Hub says so again, and are asked.
         first_pause: in seconds, before the second attempt where the server does not say; it doubles each time.
         requests: how many have been made.
     """
@@ -58,21 +59,31 @@ class RequestBudget:
         self._clock, self._sleep = clock, sleep
         self._lock = threading.Lock()
         self._next_start = self._rest_until = float("-inf")
+        self._sent_away = 0
 
     def take(self) -> None:
         """Wait until one more request may start, and count it.
 
-        Raises RateLimitedError if all requests are used up, or if the Hub wants none for longer than `longest_wait`.
+        Raises RateLimitedError if all requests are used up.
         """
         start = self._reserve()
         while (wait := max(start, self._rest_until) - self._clock()) > 0:
-            self._check_rest()
             self._sleep(wait)
 
     def rest(self, seconds: float) -> None:
-        """From now on no thread starts a request for so many `seconds`."""
+        """From now on no thread starts a request for so many `seconds`.
+
+        Above `longest_wait` it is a moment instead: one absurd answer may not end a run of many repositories.
+        """
         with self._lock:
+            if seconds > self.longest_wait:
+                seconds = min(self.first_pause * 2 ** min(self._sent_away, 30), self.longest_wait)
+                self._sent_away += 1
             self._rest_until = max(self._rest_until, self._clock() + seconds)
+
+    def answered(self) -> None:
+        """Note that the Hub answers: the next time that it sends everybody away counts as the first."""
+        self._sent_away = 0
 
     def pause(self, seconds: float) -> None:
         """Let this thread alone wait."""
@@ -86,7 +97,6 @@ class RequestBudget:
 
     def _reserve(self) -> float:
         """When the next request may start by `per_second`."""
-        self._check_rest()
         with self._lock:
             if self.max_requests is not None and self.requests >= self.max_requests:
                 raise RateLimitedError(f"the budget of {self.max_requests:,} requests is used up; give a larger one")
@@ -95,13 +105,6 @@ class RequestBudget:
             if self.per_second is not None:
                 self._next_start = start + 1 / self.per_second
             return start
-
-    def _check_rest(self) -> None:
-        left = self._rest_until - self._clock()
-        if left > self.longest_wait:
-            raise RateLimitedError(
-                f"the Hub answered that there were too many requests; try again in {left:,.0f} s, or set HF_TOKEN"
-            )
 
 
 def retry_after(headers: Mapping[str, str], now: datetime | None = None) -> float | None:

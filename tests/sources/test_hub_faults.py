@@ -71,7 +71,7 @@ TABLE = {
     "config-in-circles": Case(on("config.json", "loop"), "server", "config.json", "redirected", ("card",)),
     "config-zipped": Case(on("config.json", "gzip"), "server", "config.json", "as a Hub does", ("card",)),
     "config-limited": Case(on("config.json", "limited", **AT_ONCE), "rate limit", ALL, "too many requests", ("card",)),
-    "config-gone": Case(on("config.json", "gone"), "server", "config.json", "HTTP 404", ("card",)),
+    "config-gone": Case(on("config.json", "gone"), "refused", "config.json", "HTTP 404", ("card",)),
     "config-no-json": Case({}, "config", "config.json", "not valid JSON", ("card",), {"config.json": b"{"}),
     "config-a-bomb": Case({}, "config", "config.json", "too deeply", ("card",), {"config.json": b"[" * 10**6}),
     "config-huge": Case({}, "config", "config.json", "1,000,000,000 bytes", ("card",), {"config.json": BIG}),
@@ -227,16 +227,16 @@ def test_all_threads_wait_as_long_as_the_hub_asks(tmp_path: Path) -> None:
         assert again - first >= 2.0
 
 
-def test_an_hour_is_not_waited_for_and_nobody_asks_in_it(tmp_path: Path) -> None:
+def test_an_hour_is_not_waited_for_and_the_next_repository_is_asked(tmp_path: Path) -> None:
     with HubServer() as hub:
         hub.add("lab/limited", FILES, fault="limited")
         hub.add("lab/model", FILES)
-        found = ask(hub, tmp_path, [{"target": "lab/limited"}, {"target": "lab/model"}])
-        for answer in found.answers:
-            (fault,) = answer["faults"]
-            assert (fault["kind"], fault["what"]) == ("rate limit", ALL)
-            assert "too many requests" in fault["reason"]
-        assert len(hub.asked) == 1
+        limited, answer = ask(hub, tmp_path, [{"target": "lab/limited"}, {"target": "lab/model"}]).answers
+        (fault,) = limited["faults"]
+        assert (fault["kind"], fault["what"]) == ("rate limit", ALL)
+        assert "too many requests" in fault["reason"]
+        assert sum("lab/limited" in path for path in hub.paths) == 1
+        assert answer["faults"] == []
 
 
 def test_a_budget_that_is_used_up(tmp_path: Path) -> None:

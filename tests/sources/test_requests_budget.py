@@ -83,16 +83,18 @@ def test_a_rest_that_begins_while_a_thread_waits_for_its_turn_counts_too() -> No
     assert clock.naps == [1.0, 10.0]
 
 
-def test_who_is_sent_away_for_too_long_does_not_ask() -> None:
+def test_who_is_sent_away_for_too_long_asks_again_after_a_moment_that_doubles() -> None:
+    """One answer of a day may not end a run; a Hub that stays away is asked ever less, and at least each minute."""
     clock = Clock()
-    taken = budget(clock, longest_wait=60.0)
-    taken.rest(3600.0)
-    with pytest.raises(RateLimitedError, match="again in 3,600 s"):
+    taken = budget(clock, longest_wait=60.0, first_pause=0.5)
+    for _ in range(9):
+        taken.rest(100_000.0)
         taken.take()
-    assert (taken.requests, clock.naps) == (0, [])
-    clock.now += 3550.0
+    assert clock.naps == [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0, 60.0]
+    taken.answered()
+    taken.rest(100_000.0)
     taken.take()
-    assert clock.now == 3700.0
+    assert clock.naps[-1] == 0.5
 
 
 def test_a_number_of_requests_is_kept_by_many_threads() -> None:

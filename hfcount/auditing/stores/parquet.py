@@ -8,15 +8,17 @@ step. After a process was killed the journal is still there, and --resume goes o
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hfcount.auditing.stores.jsonl import JsonlStore, read_jsonl
-from hfcount.auditing.stores.rows import COLUMNS, NUMBERS
-from hfcount.auditing.stores.store import Store, cannot_write
+from hfcount.auditing.stores.rows import COLUMNS, NUMBERS, is_passing
+from hfcount.auditing.stores.store import Store, cannot_write, sync_folder
 from hfcount.errors import BadInput
 
 ROWS_OF_A_GROUP = 50_000
@@ -28,23 +30,42 @@ class ParquetStore(Store):
     def __init__(self, path: Path, run: str = "") -> None:
         super().__init__(path, run)
         _pyarrow(path)
-        runs: set[str] = set()
         if path.exists():
-            for row in _file_rows(path, ["target", "run"]):
-                self.done.add(row["target"])
-                runs.add(row["run"])
-        self._compare(next((each for each in runs if each != run), None))
+            self._go_on()
         self._journal = JsonlStore(journal_of(path), run)
+        in_both = self.done & self._journal.done
+        self.num_rows += sum(row["target"] not in in_both for row in self._journal.rows())
         self.done |= self._journal.done
-        self._journal.done = self.done
         for left in path.parent.glob(f".{path.name}.*.part"):  # by a process that was killed while it wrote
             left.unlink(missing_ok=True)
         if not self.notes:
             self.notes += [note.replace(self._journal.path.name, path.name) for note in self._journal.notes]
         self._open = True
 
+    def _go_on(self) -> None:
+        """Take stock of the file, and take out of it the models that are asked for again."""
+        runs: set[str] = set()
+        passing: set[str] = set()
+        rows: Counter[str] = Counter()
+        for row in _file_rows(self.path, ["target", "verdict", "kind", "run"]):
+            rows[row["target"]] += 1
+            runs.add(row["run"])
+            if is_passing(row):
+                passing.add(row["target"])
+        self._compare(next((each for each in runs if each != self.run), None))
+        self.done = set(rows) - passing
+        self.num_rows = sum(rows[target] for target in self.done)
+        if passing:
+            whole = _file_rows(self.path, list(COLUMNS))
+            _write_whole(self.path, (row for row in whole if row["target"] not in passing), self.check)
+
     def _write(self, rows: list[dict[str, Any]]) -> None:
-        self._journal._write(rows)
+        try:
+            self._journal._write(rows)
+        except BadInput as error:  # the journal knows of its own models alone
+            raise BadInput(str(error).replace(self._journal.saved, self.saved)) from error
+        self._journal.num_rows += len(rows)
+        self._journal.done.add(rows[0]["target"])
 
     def rows(self) -> Iterator[dict[str, Any]]:
         return read_parquet(self.path)
@@ -54,8 +75,9 @@ class ParquetStore(Store):
             return
         self._open = False
         try:
-            if self._journal.path.stat().st_size or not self.path.exists():
-                _write_whole(self.path)
+            self._journal.check_in_place()
+            if self._journal.num_rows or not self.path.exists():
+                _write_whole(self.path, read_parquet(self.path), self.check)
             self._journal.path.unlink()
         finally:
             self._journal.close()
@@ -90,24 +112,31 @@ def _file_rows(path: Path, columns: list[str]) -> Iterator[dict[str, Any]]:
                 raise BadInput(f"{path}: not a table of findings; name another --output")
             for batch in file.iter_batches(batch_size=1024, columns=columns):
                 yield from batch.to_pylist()
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, ValueError) as error:
         raise BadInput(f"{path}: not a Parquet file that can be read; name another --output") from error
 
 
-def _write_whole(path: Path) -> None:
+def _write_whole(path: Path, rows: Iterator[dict[str, Any]], check: Callable[[int], None]) -> None:
+    """Write the `rows` to `path` in one step, if their number passes the `check`."""
     pyarrow = _pyarrow(path)
     schema = pyarrow.schema([(name, pyarrow.int64() if name in NUMBERS else pyarrow.string()) for name in COLUMNS])
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    num_rows = 0
     try:
         with pyarrow.parquet.ParquetWriter(partial, schema, compression="zstd") as writer:
-            rows = read_parquet(path)
             while group := list(itertools.islice(rows, ROWS_OF_A_GROUP)):
                 writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+                num_rows += len(group)
+        check(num_rows)
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
         partial.replace(path)
+        sync_folder(path.parent)
     except (pyarrow.ArrowException, OSError) as error:
         raise cannot_write(path, error) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # the folder itself may be gone or read-only
+            partial.unlink(missing_ok=True)
 
 
 def _pyarrow(path: Path) -> Any:

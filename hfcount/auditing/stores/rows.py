@@ -11,6 +11,7 @@ from typing import Any
 from hfcount._version import __version__
 from hfcount.auditing.finding import FIELDS, Finding
 from hfcount.auditing.targets import printable
+from hfcount.errors import PASSING_KINDS
 
 COLUMNS = ("target", "nth", "of", *FIELDS, "run")
 """`target` is what was asked for, `nth` of `of` says which of its findings the row is, `run` who found it and how."""
@@ -48,6 +49,11 @@ def _fields(finding: Finding) -> dict[str, Any]:
     if left_out:
         row["explanation"] = "; ".join([*filter(None, [row["explanation"]]), *left_out])
     return row
+
+
+def is_passing(row: Mapping[str, Any]) -> bool:
+    """Whether a row says that the source gave no answer, and so nothing of the model."""
+    return row["verdict"] == "error" and row["kind"] in PASSING_KINDS
 
 
 def run_stamp(options: Mapping[str, Any]) -> str:
