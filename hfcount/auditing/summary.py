@@ -47,8 +47,8 @@ class Summary:
     largest: tuple[Mapping[str, Any], ...]
 
     def to_dict(self) -> dict[str, int]:
-        """The models, and the findings by verdict."""
-        return {"models": self.models, **self.verdicts}
+        """The models, the findings by verdict, and `unreached` where there are such models."""
+        return {"models": self.models, **self.verdicts, **({"unreached": self.unreached} if self.unreached else {})}
 
     def verdict_frame(self) -> pd.DataFrame:
         """A row for each kind of claim, a column for each verdict: what a stacked bar chart draws."""

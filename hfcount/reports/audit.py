@@ -122,6 +122,8 @@ def _line(audit: Audit) -> Text:
     for index, (verdict, number) in enumerate(said):
         line.append(" · " if index else "")
         line.append(f"{MARKS[verdict]} {number:,} {verdict}", style=STYLES[verdict])
+    if audit.summary.unreached:
+        line.append(f" · {audit.summary.unreached:,} not reached", style=BAD)
     return line
 
 
@@ -157,7 +159,7 @@ def audit_document(audit: Audit) -> dict[str, Any]:
     """The JSON of `hfcount audit`."""
     return {
         "schema": SCHEMA,
-        "summary": {**audit.summary.to_dict(), "unreached": audit.summary.unreached},
+        "summary": audit.summary.to_dict(),
         "findings": [finding.to_dict() for finding in audit.findings],
         "notes": list(audit.notes),
     }
@@ -194,5 +196,9 @@ def audit_markdown(audit: Audit) -> str:
     if rows:
         headings = ["verdict", "model", "claim", "of what", "counted", "difference", "why"]
         parts.append(markdown_table(headings, rows, right=(4, 5)))
+    if audit.summary.unreached:
+        parts.append(
+            f"- {exact(audit.summary.unreached)} of the models could not be reached: their rows are no results"
+        )
     parts += [f"- {note}" for note in audit.notes]
     return "\n".join(parts).rstrip() + "\n"

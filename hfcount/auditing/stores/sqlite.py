@@ -50,9 +50,6 @@ class SqliteStore(Store):
     def _go_on(self) -> None:
         """Take stock of the table, and take out of it the models that are asked for again."""
         connection = self._connection
-        problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        if problem != "ok":
-            raise sqlite3.DatabaseError(problem)
         runs = [run for (run,) in connection.execute("SELECT DISTINCT run FROM findings")]
         self._compare(next((each for each in runs if each != self.run), None))
         with connection:
@@ -133,6 +130,9 @@ def _connect(path: Path, *, create: bool = True) -> sqlite3.Connection:
         if found != COLUMNS:
             raise BadInput(f"{path}: a database without a table of findings; name another --output")
         if create:
+            problem = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+            if problem != "ok":
+                raise sqlite3.DatabaseError(problem)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=FULL")  # a model that is stored is on disk
     except sqlite3.Error as error:
