@@ -71,7 +71,7 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
 
     Raises Refused where PEFT attaches nothing.
     """
-    base = bench.build().model
+    base = bench.build(wished.precision.base).model  # its buffers have the types that they are loaded in
     _set_attention(base, wished.attention)
     for config in (base.config, text_config(base.config)):
         config.use_cache = False  # as transformers' Trainer does: keys and values are for generating
