@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hfcount.simulation.reached import Reach
 
 REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
@@ -157,7 +160,7 @@ def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
 
 def full_budget(bench: Workbench, way: Way) -> Budget:
     """Full fine-tuning: every parameter trains."""
-    tensors = bench.full(way.full)
+    tensors = with_reached(bench, bench.full(way.full))
     kept = _activations(bench, way, way.full, bench.training(tensors, way.full, None, 0))
     return _budget(bench, way, way.full, tensors, kept, regime="full", frozen=0)
 
@@ -174,7 +177,7 @@ def adapter_budget(
     except Refused as refusal:
         return Budget(regime=regime, r=rank, reason=str(refusal))
     precision = way.adapters
-    tensors = bench.adapted(precision, adapters, quantized)
+    tensors = with_reached(bench, bench.adapted(precision, adapters, quantized))
     kept = _activations(bench, way, precision, bench.training(tensors, precision, adapters, rank))
     budget = _budget(bench, way, precision, tensors, kept, regime=regime, frozen=bench.parameters)
     added = int(tensors.loc[tensors["trained"], "bytes"].sum())
@@ -186,6 +189,43 @@ def adapter_budget(
         quantized=quantized.stored if quantized is not None else None,
         unconverted_bytes=_unconverted(bench, way, tensors, quantized),
     )
+
+
+def with_reached(bench: Workbench, tensors: pd.DataFrame) -> pd.DataFrame:
+    """Return `tensors` with what the loss does not reach; an adapter is reached where its module runs and is."""
+    reach = _reach(bench)
+    if not reach.names and not reach.idle:
+        return tensors
+    modules = {name.rpartition(".")[0] for name in reach.names}
+    modules -= {name.rpartition(".")[0] for name in bench.table["name"] if name not in reach.names}
+    owners = tensors["name"].str.extract(r"^(.*?)\.lora_", expand=False)
+    return tensors.assign(reached=~(tensors["name"].isin(reach.names) | owners.isin(modules | reach.idle)))
+
+
+_REACHES: weakref.WeakKeyDictionary[Workbench, Reach] = weakref.WeakKeyDictionary()
+
+
+def _reach(bench: Workbench) -> Reach:
+    """What a step of the model leaves out, found out once."""
+    if bench not in _REACHES:
+        from hfcount.simulation.reached import left_out
+
+        _REACHES[bench] = left_out(bench)
+    return _REACHES[bench]
+
+
+def _unreached_notes(bench: Workbench, budgets: Sequence[Budget]) -> list[str]:
+    if all(each.regime == "inference" for each in budgets):
+        return []
+    reach = _reach(bench)
+    if reach.reason:
+        counted = "gradients and optimizer are counted for every trained parameter"
+        return [f"{counted}: no step could be tried ({reach.reason})"]
+    if not reach.names:
+        return []
+    rows = bench.table[bench.table["name"].isin(reach.names)]
+    first = ", ".join(rows["name"][:2]) + (f" and {len(rows) - 2:,} more" if len(rows) > 2 else "")
+    return [f"no gradient reaches {int(rows['numel'].sum()):,} parameters in a step ({first}): no optimizer state"]
 
 
 def _unconverted(bench: Workbench, way: Way, tensors: pd.DataFrame, quantized: Quantized | None) -> int:
@@ -296,6 +336,7 @@ def _notes(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str |
     if adapted:
         notes += filter(None, {bench.adapters(each.r, targets).note: None for each in adapted if each.r})
     notes += dict.fromkeys(str(each.activations_basis) for each in budgets if each.activations_exact is False)
+    notes += _unreached_notes(bench, budgets)
     quantized = next((each for each in budgets if each.quantized is not None), None)
     if quantized is not None:
         notes.append(f"{way.quantization.upper()}: {bench.quantized(way.scheme).backend}")

@@ -34,12 +34,14 @@ class Adapters:
     """The adapters of one LoRA configuration.
 
     Attributes:
-        shapes: of each trained tensor that was added.
+        names, shapes: of each trained tensor that was added; a name is that of its module in the model, with PEFT's
+            own ending.
         targets: the last names of what got one.
         ranks: of the adapter on each module; `wrapped` of those on fused parameters.
         note: what was done otherwise than asked, or "".
     """
 
+    names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     targets: tuple[str, ...]
     ranks: Mapping[str, int]
@@ -172,8 +174,10 @@ class Workbench:
         model = self.build().model
         found = attach(model, options, self.table)
         ranks = Ranks(options, found.rank_pattern)
+        added = {name: each for name, each in found.model.named_parameters() if each.requires_grad}
         return Adapters(
-            shapes=tuple(tuple(each.shape) for each in found.model.parameters() if each.requires_grad),
+            names=tuple(name.removeprefix("base_model.model.").replace(".base_layer", "") for name in added),
+            shapes=tuple(tuple(each.shape) for each in added.values()),
             targets=_targets(found),
             ranks={name: ranks.of(name)[1] for name in found.modules},
             wrapped={name: ranks.of(name)[1] for name in found.parameters},
@@ -186,7 +190,7 @@ class Workbench:
     def adapted(self, precision: Precision, adapters: Adapters, quantized: Quantized | None = None) -> pd.DataFrame:
         """The tensors of LoRA, or with `quantized` of QLoRA: the frozen base's, then the adapters'."""
         base = self.frozen(precision, quantized)
-        added = full_tensors(_as_table(adapters.shapes), [precision.trained] * len(adapters.shapes))
+        added = full_tensors(_as_table(adapters.names, adapters.shapes), [precision.trained] * len(adapters.shapes))
         import pandas as pd
 
         return pd.concat([base, added], ignore_index=True)[list(TENSORS)]
@@ -226,14 +230,14 @@ def _targets(found: Attached) -> tuple[str, ...]:
     return tuple(sorted({suffix(name.removesuffix(".weight")) for name in names}))
 
 
-def _as_table(shapes: Sequence[tuple[int, ...]]) -> Any:
+def _as_table(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Any:
     import math
 
     import pandas as pd
 
     return pd.DataFrame(
         {
-            "name": [f"adapter.{index}" for index in range(len(shapes))],
+            "name": list(names),
             "shape": list(shapes),
             "numel": [math.prod(shape) for shape in shapes],
         }
