@@ -124,7 +124,7 @@ class Asked:
 
 def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
     """The same for a model that is on the bench already."""
-    seq = way.seq or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
+    seq = way.seq or usual_seq(bench)
     way = dataclasses.replace(way, seq=seq)
     full = full_budget(bench, way)
     budgets: list[Budget] = []
@@ -156,6 +156,13 @@ def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
         versions=versions((*PACKAGES, "bitsandbytes")),
         **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
     )
+
+
+def usual_seq(bench: Workbench) -> int:
+    """Return the length of a row where nobody says it: the model's positions up to 2,048, or ten seconds of sound."""
+    from hfcount.simulation.media import usual_length
+
+    return usual_length(bench.model) or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
 
 
 def full_budget(bench: Workbench, way: Way) -> Budget:
@@ -298,7 +305,11 @@ def _budget(
 
 
 def _activations(bench: Workbench, way: Way, precision: Precision, training: Any) -> Activations:
-    return activations(bench.model, training, _setting(way, precision))
+    from hfcount.simulation.media import hop
+
+    setting = _setting(way, precision)
+    rows = max(1, setting.seq // hop(bench.model.config))  # samples become rows of the encoder
+    return activations(bench.model, training, dataclasses.replace(setting, seq=rows))
 
 
 def _setting(way: Way, precision: Precision) -> Setting:
