@@ -17,7 +17,7 @@ from hfcount.classes import text_config
 from hfcount.errors import BadInput
 from hfcount.lora import LoraOptions
 from hfcount.lora.attach import Refused
-from hfcount.memory_answer import BUCKETS, Budget, Memory
+from hfcount.memory_answer import BUCKETS, UNTRIED, Budget, Memory
 from hfcount.quantization import Quantized, Scheme
 from hfcount.result import PACKAGES, versions
 from hfcount.workbench import Workbench
@@ -226,8 +226,7 @@ def _unreached_notes(bench: Workbench, budgets: Sequence[Budget]) -> list[str]:
         return []
     reach = _reach(bench)
     if reach.reason:
-        counted = "gradients and optimizer are counted for every trained parameter"
-        return [f"{counted}: no step could be tried ({reach.reason})"]
+        return [f"{UNTRIED}: no step could be tried ({reach.reason})"]
     if not reach.names:
         return []
     rows = bench.table[bench.table["name"].isin(reach.names)]

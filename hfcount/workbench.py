@@ -136,13 +136,9 @@ class Workbench:
 
     def _built_in(self, dtype: str) -> list[str]:
         """The types in a skeleton that was built in `dtype`, and what transformers keeps in fp32 all the same."""
-        import torch
-
         model = self.build(dtype).model
         own = {name: str(each.dtype).removeprefix("torch.") for name, each in model.named_parameters()}
-        kept = list(getattr(model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
-        if getattr(torch, dtype) == torch.float16:
-            kept += list(getattr(model, "_keep_in_fp32_modules", None) or ())
+        kept = kept_in_fp32(model, dtype)
         built = [
             next(own[each] for each in (name, *aliases) if each in own)
             for name, aliases in zip(self.table["name"], self.table["aliases"], strict=True)
@@ -223,6 +219,14 @@ class Workbench:
             adapter=precision.trained,
             rank=rank,
         )
+
+
+def kept_in_fp32(model: PreTrainedModel, dtype: str) -> list[str]:
+    """Return the names, or globs, of the modules that transformers loads in fp32 when asked for `dtype`."""
+    kept = list(getattr(model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
+    if dtype == "float16":
+        kept += list(getattr(model, "_keep_in_fp32_modules", None) or ())
+    return kept
 
 
 def _targets(found: Attached) -> tuple[str, ...]:

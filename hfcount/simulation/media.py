@@ -60,7 +60,9 @@ def clips(model: Any, batch: int, seq: int) -> torch.Tensor:
     samples = SECONDS * RATE if beside else seq
     least = _receptive_field(model.config)
     if samples < least:
-        raise BadInput(f"--seq {samples}: a sound of fewer than {least} samples is too short for {type(model).__name__}")
+        raise BadInput(
+            f"--seq {samples}: a sound of fewer than {least} samples is too short for {type(model).__name__}"
+        )
     return torch.zeros(batch, samples)
 
 

@@ -56,7 +56,9 @@ def _left_out(bench: Workbench) -> Reach:
     modules = (path for path, _ in bench.model.named_modules())
     return Reach(
         names=frozenset(
-            name for name, aliases in rows if not any(_in_shallow(each, pattern) in reached for each in (name, *aliases))
+            name
+            for name, aliases in rows
+            if not any(_in_shallow(each, pattern) in reached for each in (name, *aliases))
         ),
         idle=frozenset(path for path in modules if _in_shallow(path, pattern) not in ran),
     )
