@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +17,15 @@ from hfcount.classes import text_config
 from hfcount.errors import BadInput
 from hfcount.lora import LoraOptions
 from hfcount.lora.attach import Refused
-from hfcount.memory_answer import BUCKETS, Budget, Memory
+from hfcount.memory_answer import BUCKETS, UNTRIED, Budget, Memory
 from hfcount.quantization import Quantized, Scheme
 from hfcount.result import PACKAGES, versions
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hfcount.simulation.reached import Reach
 
 REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
@@ -121,7 +124,7 @@ class Asked:
 
 def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
     """The same for a model that is on the bench already."""
-    seq = way.seq or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
+    seq = way.seq or usual_seq(bench)
     way = dataclasses.replace(way, seq=seq)
     full = full_budget(bench, way)
     budgets: list[Budget] = []
@@ -155,9 +158,16 @@ def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
     )
 
 
+def usual_seq(bench: Workbench) -> int:
+    """Return the length of a row where nobody says it: the model's positions up to 2,048, or ten seconds of sound."""
+    from hfcount.simulation.media import usual_length
+
+    return usual_length(bench.model) or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
+
+
 def full_budget(bench: Workbench, way: Way) -> Budget:
     """Full fine-tuning: every parameter trains."""
-    tensors = bench.full(way.full)
+    tensors = with_reached(bench, bench.full(way.full))
     kept = _activations(bench, way, way.full, bench.training(tensors, way.full, None, 0))
     return _budget(bench, way, way.full, tensors, kept, regime="full", frozen=0)
 
@@ -174,7 +184,7 @@ def adapter_budget(
     except Refused as refusal:
         return Budget(regime=regime, r=rank, reason=str(refusal))
     precision = way.adapters
-    tensors = bench.adapted(precision, adapters, quantized)
+    tensors = with_reached(bench, bench.adapted(precision, adapters, quantized))
     kept = _activations(bench, way, precision, bench.training(tensors, precision, adapters, rank))
     budget = _budget(bench, way, precision, tensors, kept, regime=regime, frozen=bench.parameters)
     added = int(tensors.loc[tensors["trained"], "bytes"].sum())
@@ -186,6 +196,42 @@ def adapter_budget(
         quantized=quantized.stored if quantized is not None else None,
         unconverted_bytes=_unconverted(bench, way, tensors, quantized),
     )
+
+
+def with_reached(bench: Workbench, tensors: pd.DataFrame) -> pd.DataFrame:
+    """Return `tensors` with what the loss does not reach; an adapter is reached where its module runs and is."""
+    reach = _reach(bench)
+    if not reach.names and not reach.idle:
+        return tensors
+    modules = {name.rpartition(".")[0] for name in reach.names}
+    modules -= {name.rpartition(".")[0] for name in bench.table["name"] if name not in reach.names}
+    owners = tensors["name"].str.extract(r"^(.*?)\.lora_", expand=False)
+    return tensors.assign(reached=~(tensors["name"].isin(reach.names) | owners.isin(modules | reach.idle)))
+
+
+_REACHES: weakref.WeakKeyDictionary[Workbench, Reach] = weakref.WeakKeyDictionary()
+
+
+def _reach(bench: Workbench) -> Reach:
+    """What a step of the model leaves out, found out once."""
+    if bench not in _REACHES:
+        from hfcount.simulation.reached import left_out
+
+        _REACHES[bench] = left_out(bench)
+    return _REACHES[bench]
+
+
+def _unreached_notes(bench: Workbench, budgets: Sequence[Budget]) -> list[str]:
+    if all(each.regime == "inference" for each in budgets):
+        return []
+    reach = _reach(bench)
+    if reach.reason:
+        return [f"{UNTRIED}: no step could be tried ({reach.reason})"]
+    if not reach.names:
+        return []
+    rows = bench.table[bench.table["name"].isin(reach.names)]
+    first = ", ".join(rows["name"][:2]) + (f" and {len(rows) - 2:,} more" if len(rows) > 2 else "")
+    return [f"no gradient reaches {int(rows['numel'].sum()):,} parameters in a step ({first}): no optimizer state"]
 
 
 def _unconverted(bench: Workbench, way: Way, tensors: pd.DataFrame, quantized: Quantized | None) -> int:
@@ -258,7 +304,11 @@ def _budget(
 
 
 def _activations(bench: Workbench, way: Way, precision: Precision, training: Any) -> Activations:
-    return activations(bench.model, training, _setting(way, precision))
+    from hfcount.simulation.media import hop
+
+    setting = _setting(way, precision)
+    rows = max(1, setting.seq // hop(bench.model.config))  # samples become rows of the encoder
+    return activations(bench.model, training, dataclasses.replace(setting, seq=rows))
 
 
 def _setting(way: Way, precision: Precision) -> Setting:
@@ -296,6 +346,7 @@ def _notes(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str |
     if adapted:
         notes += filter(None, {bench.adapters(each.r, targets).note: None for each in adapted if each.r})
     notes += dict.fromkeys(str(each.activations_basis) for each in budgets if each.activations_exact is False)
+    notes += _unreached_notes(bench, budgets)
     quantized = next((each for each in budgets if each.quantized is not None), None)
     if quantized is not None:
         notes.append(f"{way.quantization.upper()}: {bench.quantized(way.scheme).backend}")

@@ -168,10 +168,17 @@ def _registered_class(config: PreTrainedConfig, name: str) -> type[PreTrainedMod
 
     One of transformers' own that cannot run is none here either, see model_class_named.
     """
+    return next((found for found in _heads_of(config) if found.__name__ == name and _runs(found)), None)
+
+
+def _runs(model_class: type[PreTrainedModel]) -> bool:
+    """Return whether the class has a forward; BadInput for one that stands in for a library that is not installed."""
     from torch import nn
 
-    runs = (found for found in _heads_of(config) if found.forward is not nn.Module.forward)
-    return next((found for found in runs if found.__name__ == name), None)
+    try:
+        return model_class.forward is not nn.Module.forward
+    except ImportError as error:
+        raise BadInput(one_line(error)) from error
 
 
 def _heads_of(config: PreTrainedConfig) -> Iterator[type[PreTrainedModel]]:

@@ -96,6 +96,10 @@ BUCKETS = ("weights", "master", "gradients", "optimizer", "activations", "kv_cac
 """The parts of a total, in the order in which they are shown; Budget has `..._bytes` of each."""
 
 
+UNTRIED = "gradients and optimizer are counted for every trained parameter"
+"""How the note begins that a step could not be tried, so that what the loss does not reach is counted too."""
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
     """One bucket of one regime: the most that the simulated step held of it, and the closed form for the same kernels.
@@ -157,3 +161,9 @@ class Memory(Charted):
     versions: Mapping[str, str]
     comparisons: tuple[Comparison, ...] = ()
     curves: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict, repr=False, compare=False)
+
+    @property
+    def exact_buckets(self) -> tuple[str, ...]:
+        """The buckets that are exact to the byte, activations aside."""
+        untried = any(note.startswith(UNTRIED) for note in self.notes)
+        return ("weights",) if untried else ("weights", "gradients", "optimizer")

@@ -16,6 +16,7 @@ from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.simulation.flops import matrix_parameters, rule
 from hfcount.simulation.ledger import TimeIsUp
+from hfcount.simulation.media import PIXELS, SECONDS
 from hfcount.simulation.simulate import Simulation, simulate
 from hfcount.simulation.step import Run
 from hfcount.simulation.subject import Wished
@@ -52,6 +53,7 @@ def simulated_memory(
         same_kernels = _on_cpu(bench, way, budget, asked)
         budgets.append(_with_peak(bench, way, budget, found, same_kernels))
         comparisons += compared(way, same_kernels, found)
+        notes += [each for each in _inputs_note(found) if each not in notes]
         if found.lines is not None:
             lines[budget.name] = found.lines
     rated = tuple(_with_ratio(each, budgets) for each in budgets)
@@ -205,6 +207,19 @@ def why(error: BaseException) -> str:
     asks = type(error).__name__ in ("DataDependentOutputException", "DynamicOutputShapeException")
     what = "asks for a value that only weights decide" if asks else "has no fake form"
     return f"the step cannot be simulated: operator {operator} {what}"
+
+
+def _inputs_note(found: Simulation) -> list[str]:
+    """What images and sounds the step was given, which a row of tokens does not say."""
+    shown = [
+        f"{name} {' x '.join(f'{size:,}' for size in shape)}"
+        for name, shape in found.inputs.items()
+        if name in ("input_values", "inputs") or len(shape) > 2
+    ]
+    if not shown:
+        return []
+    said = f"an image without a size in the config is {PIXELS} wide, a sound without --seq lasts {SECONDS} s"
+    return [f"the step's inputs: {', '.join(shown)} ({said})"]
 
 
 def _without_peak_note(notes: tuple[str, ...]) -> tuple[str, ...]:

@@ -34,12 +34,14 @@ class Adapters:
     """The adapters of one LoRA configuration.
 
     Attributes:
-        shapes: of each trained tensor that was added.
+        names, shapes: of each trained tensor that was added; a name is that of its module in the model, with PEFT's
+            own ending.
         targets: the last names of what got one.
         ranks: of the adapter on each module; `wrapped` of those on fused parameters.
         note: what was done otherwise than asked, or "".
     """
 
+    names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     targets: tuple[str, ...]
     ranks: Mapping[str, int]
@@ -134,13 +136,9 @@ class Workbench:
 
     def _built_in(self, dtype: str) -> list[str]:
         """The types in a skeleton that was built in `dtype`, and what transformers keeps in fp32 all the same."""
-        import torch
-
         model = self.build(dtype).model
         own = {name: str(each.dtype).removeprefix("torch.") for name, each in model.named_parameters()}
-        kept = list(getattr(model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
-        if getattr(torch, dtype) == torch.float16:
-            kept += list(getattr(model, "_keep_in_fp32_modules", None) or ())
+        kept = kept_in_fp32(model, dtype)
         built = [
             next(own[each] for each in (name, *aliases) if each in own)
             for name, aliases in zip(self.table["name"], self.table["aliases"], strict=True)
@@ -172,8 +170,10 @@ class Workbench:
         model = self.build().model
         found = attach(model, options, self.table)
         ranks = Ranks(options, found.rank_pattern)
+        added = {name: each for name, each in found.model.named_parameters() if each.requires_grad}
         return Adapters(
-            shapes=tuple(tuple(each.shape) for each in found.model.parameters() if each.requires_grad),
+            names=tuple(name.removeprefix("base_model.model.").replace(".base_layer", "") for name in added),
+            shapes=tuple(tuple(each.shape) for each in added.values()),
             targets=_targets(found),
             ranks={name: ranks.of(name)[1] for name in found.modules},
             wrapped={name: ranks.of(name)[1] for name in found.parameters},
@@ -186,7 +186,7 @@ class Workbench:
     def adapted(self, precision: Precision, adapters: Adapters, quantized: Quantized | None = None) -> pd.DataFrame:
         """The tensors of LoRA, or with `quantized` of QLoRA: the frozen base's, then the adapters'."""
         base = self.frozen(precision, quantized)
-        added = full_tensors(_as_table(adapters.shapes), [precision.trained] * len(adapters.shapes))
+        added = full_tensors(_as_table(adapters.names, adapters.shapes), [precision.trained] * len(adapters.shapes))
         import pandas as pd
 
         return pd.concat([base, added], ignore_index=True)[list(TENSORS)]
@@ -221,19 +221,27 @@ class Workbench:
         )
 
 
+def kept_in_fp32(model: PreTrainedModel, dtype: str) -> list[str]:
+    """Return the names, or globs, of the modules that transformers loads in fp32 when asked for `dtype`."""
+    kept = list(getattr(model, "_keep_in_fp32_modules_strict", None) or ()) if dtype != "float32" else []
+    if dtype == "float16":
+        kept += list(getattr(model, "_keep_in_fp32_modules", None) or ())
+    return kept
+
+
 def _targets(found: Attached) -> tuple[str, ...]:
     names = (*found.modules, *found.parameters)
     return tuple(sorted({suffix(name.removesuffix(".weight")) for name in names}))
 
 
-def _as_table(shapes: Sequence[tuple[int, ...]]) -> Any:
+def _as_table(names: Sequence[str], shapes: Sequence[tuple[int, ...]]) -> Any:
     import math
 
     import pandas as pd
 
     return pd.DataFrame(
         {
-            "name": [f"adapter.{index}" for index in range(len(shapes))],
+            "name": list(names),
             "shape": list(shapes),
             "numel": [math.prod(shape) for shape in shapes],
         }

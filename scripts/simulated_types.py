@@ -141,8 +141,12 @@ def tried_with(task: str, model_type: str, name: str, config: str) -> Tried:
 
 
 def _run(task: str, bench: Any, *, is_small: bool) -> Any:
+    from hfcount.simulation.media import usual_length
     from hfcount.simulation.step import Run
 
+    sound = usual_length(bench.model)
+    if sound is not None:
+        return Run(batch=1, seq=sound)
     most = bench.positions or 2048
     if task == "image-text":  # room for an image's tokens
         return Run(batch=1, seq=min(most, 400 if is_small else 2048))

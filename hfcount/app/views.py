@@ -10,7 +10,7 @@ from hfcount.app.answers import Answer
 from hfcount.components import COMPONENTS
 from hfcount.formulas import pretty
 from hfcount.formulas.latex import symbol_latex
-from hfcount.memory_answer import BUCKETS
+from hfcount.memory_answer import BUCKETS, UNTRIED
 from hfcount.reports.html.bars import colour
 from hfcount.reports.memory import TITLES
 from hfcount.reports.units import (
@@ -189,7 +189,7 @@ def budget(found: Mapping[str, Any], known: Sequence[str] = ()) -> str:
     ]
     heads = ("Regime", *(f">{TITLES[name]}" for name in shown), f">Total {unit[0]}", ">vs full")
     way = f"batch {found['batch']:,} × {found['seq']:,} tokens · {found['precision']} · {found['optimizer']}"
-    notes = [found["recipe"], _basis(regimes)]
+    notes = [found["recipe"], _basis(regimes, found["notes"])]
     notes += [f"{regime_title(_regime(each))}: {each['reason']}" for each in regimes if each["reason"]]
     notes += [f"warning: {each}" for each in found["warnings"]]
     notes += [each for each in found["notes"] if each not in known]
@@ -200,9 +200,10 @@ def _regime(each: Mapping[str, Any]) -> str:
     return each["regime"] if each["r"] is None else f"{each['regime']} r={each['r']}"
 
 
-def _basis(regimes: Iterable[Mapping[str, Any]]) -> str:
+def _basis(regimes: Iterable[Mapping[str, Any]], said: Iterable[str]) -> str:
     estimated = [regime_title(_regime(each)) for each in regimes if each["activations_exact"] is False]
-    exactly = "weights, gradients and optimizer exact to the byte; "
+    untried = any(note.startswith(UNTRIED) for note in said)
+    exactly = f"{'weights' if untried else 'weights, gradients and optimizer'} exact to the byte; "
     if estimated:
         return f"{exactly}activations an estimate for {', '.join(estimated)}"
     return f"{exactly}activations in closed form by the rules of CUDA's kernels"

@@ -1,7 +1,8 @@
 """The buckets of a training run's memory, each a function of one table: a row for every tensor that the run keeps.
 
-The table of tensors has the columns `name`, `shape`, `numel`, `trained`, `dtype` (what it is kept in), `bytes` (what
-that takes: for a quantized row bitsandbytes' bytes) and `quantized`. Weights, the master copy and gradients are sums
+The table of tensors has the columns `name`, `shape`, `numel`, `trained`, `reached` (whether a step's loss gives it a
+gradient: torch's optimizers skip what has none), `dtype` (what it is kept in), `bytes` (what that takes: for a
+quantized row bitsandbytes' bytes) and `quantized`. Weights, the master copy and gradients are sums
 over it; the optimizer's state follows from the trained shapes (see optimizers.py), activations from the model's layers
 (see activations/).
 """
@@ -18,7 +19,7 @@ from hfcount.budget.recipes import BYTES, Precision
 if TYPE_CHECKING:
     import pandas as pd
 
-TENSORS = ("name", "shape", "numel", "trained", "dtype", "bytes", "quantized")
+TENSORS = ("name", "shape", "numel", "trained", "reached", "dtype", "bytes", "quantized")
 
 
 def loaded_dtypes(table: pd.DataFrame, dtype: str, *, kept: Iterable[str], explicit: str) -> list[str]:
@@ -64,6 +65,7 @@ def frozen_tensors(
 def _tensors(table: pd.DataFrame, dtypes: Sequence[str], *, trained: bool) -> pd.DataFrame:
     tensors = table[["name", "shape", "numel"]].copy()
     tensors["trained"] = trained
+    tensors["reached"] = True
     tensors["dtype"] = list(dtypes)
     tensors["bytes"] = tensors["numel"] * tensors["dtype"].map(BYTES)
     tensors["quantized"] = False
@@ -79,16 +81,16 @@ def master_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
     """The fp32 copies that the optimizer steps for 16-bit parameters (Micikevicius et al. 2018, section 3.1)."""
     if not precision.master:
         return 0
-    narrow = tensors["trained"] & (tensors["dtype"] != "float32")
+    narrow = tensors["trained"] & tensors["reached"] & (tensors["dtype"] != "float32")
     return 4 * int(tensors.loc[narrow, "numel"].sum())
 
 
 def gradients_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
-    """One number for every trained parameter: autograd gives nothing to what is frozen.
+    """One number for every trained parameter that the loss reaches: autograd gives nothing to the others.
 
     A gradient has its parameter's type, unless the recipe adds gradients up in a wider one.
     """
-    trained = tensors[tensors["trained"]]
+    trained = tensors[tensors["trained"] & tensors["reached"]]
     # An empty column of strings, as pandas keeps them beside pyarrow, maps to strings.
     width = trained["dtype"].map(BYTES).astype("int64").clip(lower=BYTES[precision.gradients])
     return int((trained["numel"] * width).sum())
@@ -96,7 +98,7 @@ def gradients_bytes(tensors: pd.DataFrame, precision: Precision) -> int:
 
 def state_of(tensors: pd.DataFrame, precision: Precision, chosen: Optimizer) -> State:
     """The optimizer's state; moments have the type of what is stepped: the master copy, else the parameter."""
-    trained = tensors[tensors["trained"]]
+    trained = tensors[tensors["trained"] & tensors["reached"]]
     total = State()
     for dtype, rows in trained.groupby("dtype", sort=False):
         if chosen.of_gradient and not precision.master:

@@ -129,7 +129,8 @@ def _derivations(found: Memory) -> list[RenderableType]:
 
 def _verdict(found: Memory) -> Text:
     """Which figures are exact, and what the others are."""
-    exactly = "\n✓ weights, gradients and optimizer exact to the byte"
+    *others, last = found.exact_buckets
+    exactly = f"\n✓ {', '.join(others)}{' and ' if others else ''}{last} exact to the byte"
     estimated = [each for each in found.budgets if each.activations_exact is False]
     if estimated:
         names = ", ".join(regime_name(each) for each in estimated)

@@ -65,6 +65,13 @@ class Pattern:
             return f"first+{index}"
         return f"last-{last - index}" if last - index < self.rest + self.period else ""
 
+    def in_shallow(self, index: int, repeats: int) -> int:
+        """The layer of a model with so many repeats that is like the layer `index` at full depth."""
+        from_end = self.depth - index
+        if from_end <= self.rest + self.period:
+            return self.layers(repeats) - from_end
+        return index if index < self.prefix else self.prefix + (index - self.prefix) % self.period
+
     def at_depth(self, path: str, repeats: int) -> str:
         """The path that a module of a model with so many repeats has at full depth: the last layers are the last."""
         before, found, after = path.partition(f"{self.stack}.")

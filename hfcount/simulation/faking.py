@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 from unittest import mock
 
@@ -113,29 +113,33 @@ def _grouped_mm(mat_a: torch.Tensor, mat_b: torch.Tensor, *, offs: torch.Tensor,
 
 
 class _Grouped(torch.autograd.Function):
-    """Keeps both factors and the offsets; each gradient has its factor's shape and order."""
+    """Keeps what its gradients need: for that of one factor the other one, and the offsets.
+
+    Where the experts are frozen their inputs are let go, as torch's own product does. Each gradient has its factor's
+    shape and order.
+    """
 
     @staticmethod
     def forward(ctx: Any, mat_a: torch.Tensor, mat_b: torch.Tensor, offs: torch.Tensor) -> torch.Tensor:
-        ctx.save_for_backward(mat_a, mat_b, offs)
+        needs_a, needs_b, _ = ctx.needs_input_grad
+        ctx.save_for_backward(mat_a if needs_b else None, mat_b if needs_a else None, offs)
+        ctx.layouts = [(each.shape, each.stride()) for each in (mat_a, mat_b)]
         rows, (inner, outer) = mat_a.shape[0], mat_b.shape[-2:]
         return product(mat_a, [rows, outer], 2 * rows * inner * outer)
 
     @staticmethod
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        mat_a, mat_b, _ = ctx.saved_tensors
-        needs_a, needs_b, _ = ctx.needs_input_grad
-        flops = 2 * mat_a.shape[0] * mat_b.shape[-2] * mat_b.shape[-1]
-        return (
-            _gradient(mat_a, flops) if needs_a else None,
-            _gradient(mat_b, flops) if needs_b else None,
-            None,
-        )
+        (rows, inner), (*_, outer) = (shape for shape, _ in ctx.layouts)
+        found = [
+            _gradient(gradients[0], *layout, 2 * rows * inner * outer) if needed else None
+            for layout, needed in zip(ctx.layouts, ctx.needs_input_grad, strict=False)
+        ]
+        return (*found, None)
 
 
-def _gradient(factor: torch.Tensor, flops: int) -> torch.Tensor:
+def _gradient(given: torch.Tensor, shape: Sequence[int], stride: Sequence[int], flops: int) -> torch.Tensor:
     """A gradient that lies in memory as its factor does (torch's own does the same)."""
-    *outer, rows, columns = factor.shape
-    if factor.stride(-2) == 1 and factor.stride(-1) >= rows:
-        return product(factor, [*outer, columns, rows], flops).transpose(-2, -1)
-    return product(factor, [*outer, rows, columns], flops)
+    *outer, rows, columns = shape
+    if stride[-2] == 1 and stride[-1] >= rows:
+        return product(given, [*outer, columns, rows], flops).transpose(-2, -1)
+    return product(given, [*outer, rows, columns], flops)

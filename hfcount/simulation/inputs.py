@@ -16,7 +16,16 @@ import torch
 
 from hfcount.classes import text_config
 from hfcount.errors import BadInput
-from hfcount.simulation.media import clips, image_token, images, patches, pictures_among, pixels, shaped
+from hfcount.simulation.media import (
+    clips,
+    image_token,
+    images,
+    patches,
+    pictures_among,
+    pixels,
+    shaped,
+    transcript_length,
+)
 
 CHOICES = 4
 """Answers to choose from in a multiple choice, as in SWAG (Zellers et al. 2018, arXiv 1808.05326)."""
@@ -25,7 +34,9 @@ Inputs = dict[str, torch.Tensor]
 
 
 def make_inputs(model: Any, *, batch: int, seq: int) -> Inputs:
-    """The keyword arguments of `model.forward` for a step of `batch` rows of `seq` tokens (or one image or clip each).
+    """The keyword arguments of `model.forward` for a step of `batch` rows of `seq` tokens (or one image each).
+
+    Of a model that begins with a sound, `seq` is its samples or its frames of features, whichever the model reads.
 
     Raises BadInput for a class whose inputs cannot be made from its config.
     """
@@ -89,18 +100,18 @@ def _main(model: Any, name: str, batch: int, seq: int) -> Inputs:
         encoder = getattr(model, "encoder", None)
         inner = str(getattr(encoder, "main_input_name", ""))
         if inner in _MAKERS:
-            return {"inputs": _MAKERS[inner](encoder, batch)}
+            return {"inputs": _MAKERS[inner](encoder, batch, seq)}
         words = type(model).__name__.endswith(("ForMaskedLM", "ForSequenceClassification"))
         return {"inputs": token_ids(model.config, batch, seq) if words else images(model, batch)}
     if name not in _MAKERS:
         raise BadInput(f"inputs of the kind {name!r} cannot be made from the config, so no step can be simulated")
-    return {name: _MAKERS[name](model, batch)}
+    return {name: _MAKERS[name](model, batch, seq)}
 
 
-_MAKERS: Mapping[str, Callable[[Any, int], torch.Tensor]] = {
-    "pixel_values": pixels,
-    "pixel_values_videos": pixels,
-    "flattened_patches": patches,
+_MAKERS: Mapping[str, Callable[[Any, int, int], torch.Tensor]] = {
+    "pixel_values": lambda model, batch, _: pixels(model, batch),
+    "pixel_values_videos": lambda model, batch, _: pixels(model, batch),
+    "flattened_patches": lambda model, batch, _: patches(model, batch),
     "input_features": clips,
     "input_values": clips,
 }
@@ -153,7 +164,9 @@ def _class_of_each_pixel(model: Any, inputs: Inputs, batch: int, seq: int) -> In
 
 
 def _transcript(model: Any, inputs: Inputs, batch: int, seq: int) -> Inputs:
-    return {"labels": token_ids(model.config, batch, seq)}
+    sound = inputs.get(str(model.main_input_name))
+    length = seq if sound is None or "input_ids" in inputs else transcript_length(model, sound)
+    return {"labels": token_ids(model.config, batch, length)}
 
 
 def _masked_patches(model: Any, inputs: Inputs, batch: int, seq: int) -> Inputs:

@@ -16,7 +16,7 @@ PIXELS = 224
 """The side of an image where a config does not say it: ImageNet's usual crop."""
 SECONDS = 10
 RATE = 16_000
-"""A clip of sound where a config does not say how long: ten seconds at speech models' usual 16 kHz; of its features
+"""A clip of sound where nobody says how long: ten seconds at speech models' usual 16 kHz; of its features
 there are 100 a second, the usual hop of 10 ms."""
 
 
@@ -38,10 +38,14 @@ def pixels(model: Any, batch: int) -> torch.Tensor:
     return image.unsqueeze(1).repeat(1, frames, 1, 1, 1) if frames else image
 
 
-def clips(model: Any, batch: int) -> torch.Tensor:
-    """A sound for each row: features, where the config has a number of them, else samples."""
+def clips(model: Any, batch: int, seq: int) -> torch.Tensor:
+    """A sound for each row: features, where the config has a number of them, else samples.
+
+    `seq` is how many there are, but where the config fixes it, or a decoder's tokens are what is counted.
+    """
+    beside = bool(getattr(model.config, "is_encoder_decoder", False))
     for config in _parts(model.config):
-        frames = _number(config, "max_length", otherwise=100 * SECONDS)
+        frames = _number(config, "max_length", otherwise=100 * SECONDS if beside else seq)
         bins = _number(config, "feature_projection_input_dim", "input_feat_per_channel", otherwise=0)
         if bins:
             return torch.zeros(batch, frames, bins)
@@ -53,7 +57,50 @@ def clips(model: Any, batch: int) -> torch.Tensor:
             return torch.zeros(batch, frames, bins)
         if bins and hasattr(config, "frequency_stride"):  # a spectrogram that is read as an image
             return torch.zeros(batch, frames, bins)
-    return torch.zeros(batch, SECONDS * RATE)
+    samples = SECONDS * RATE if beside else seq
+    least = _receptive_field(model.config)
+    if samples < least:
+        raise BadInput(
+            f"--seq {samples}: a sound of fewer than {least} samples is too short for {type(model).__name__}"
+        )
+    return torch.zeros(batch, samples)
+
+
+def usual_length(model: Any) -> int | None:
+    """Return how long a sound is where nobody says it, in what the model reads; None where it begins with tokens."""
+    name, config = str(getattr(model, "main_input_name", "")), model.config
+    if name not in ("input_values", "input_features") or getattr(config, "is_encoder_decoder", False):
+        return None
+    return SECONDS * (100 if name == "input_features" or hop(config) == 1 else RATE)
+
+
+def hop(config: Any) -> int:
+    """Return how many samples become one row of the encoder; 1 where it reads features.
+
+    >>> from types import SimpleNamespace
+    >>> hop(SimpleNamespace(conv_stride=(5, 2, 2, 2, 2, 2, 2)))
+    320
+    """
+    strides = getattr(config, "conv_stride", None)
+    return math.prod(strides) if isinstance(strides, (list, tuple)) else 1
+
+
+def _receptive_field(config: Any) -> int:
+    """Return how many samples the convolutions need for one row."""
+    kernels, strides = (getattr(config, name, None) or () for name in ("conv_kernel", "conv_stride"))
+    if not isinstance(kernels, (list, tuple)) or not isinstance(strides, (list, tuple)):
+        return 1
+    field = 1
+    for kernel, stride in reversed(list(zip(kernels, strides, strict=False))):
+        field = (field - 1) * stride + kernel
+    return int(field)
+
+
+def transcript_length(model: Any, sound: torch.Tensor) -> int:
+    """Return the length of a sound's text: twelve signs a second, and always fewer than the encoder's rows."""
+    if sound.dim() == 2:
+        return max(1, sound.shape[1] // hop(model.config) // 4)
+    return max(1, max(sound.shape[1:]) // 8)
 
 
 def patches(model: Any, batch: int) -> torch.Tensor:

@@ -30,6 +30,7 @@ class Simulation:
         peak: its highest moment.
         phases: the highest moment of each phase.
         highest: the most that each bucket held at any moment.
+        inputs: the shape of each input.
         flops: floating-point operations of each phase.
         largest: the largest storages alive at the peak: `bytes, bucket, module, name, shape, dtype`.
         lines: the curve of memory, a row for each operation; None where depth was extrapolated.
@@ -40,6 +41,7 @@ class Simulation:
     peak: Moment
     phases: Mapping[str, Moment]
     highest: Mapping[str, int]
+    inputs: Mapping[str, tuple[int, ...]]
     flops: Mapping[str, int]
     largest: pd.DataFrame
     lines: pd.DataFrame | None
@@ -71,7 +73,13 @@ def measured(ledger: Ledger) -> Simulation:
     """What a ledger says of the step that it watched, simulated or real."""
     table = entries_of(ledger)
     lines = curve(ledger, table)
-    return _answer(lines, largest(lines, table), {phase: ledger.flops[phase] for phase in PHASES}, lines=lines)
+    flops = {phase: ledger.flops[phase] for phase in PHASES}
+    return _answer(lines, largest(lines, table), flops, inputs=_inputs(table), lines=lines)
+
+
+def _inputs(table: pd.DataFrame) -> dict[str, tuple[int, ...]]:
+    rows = table[(table["kind"] == "inputs") & (table["name"] != "loss")]
+    return dict(zip(rows["name"], rows["shape"], strict=True))
 
 
 def traced(bench: Workbench, wished: Wished, run: Run, *, seconds: float | None = None) -> Ledger:
@@ -88,6 +96,7 @@ def _answer(
     alive: pd.DataFrame,
     flops: Mapping[str, int],
     *,
+    inputs: Mapping[str, tuple[int, ...]],
     lines: pd.DataFrame | None = None,
     traced: tuple[int, ...] = (),
 ) -> Simulation:
@@ -96,6 +105,7 @@ def _answer(
         peak=max(by_phase.values(), key=lambda each: each.bytes),
         phases=by_phase,
         highest={name: int(moments[name].max()) for name in BUCKETS},
+        inputs=inputs,
         flops=flops,
         largest=alive,
         lines=lines,
@@ -109,6 +119,7 @@ def _from_shallow(
 ) -> Simulation | None:
     """The step at full depth from shallow ones; None where they are not affine."""
     traces, flops, alive = [], [], None
+    inputs: dict[str, tuple[int, ...]] = {}
     for repeats in REPEATS:
         shallow = bench.with_config(with_layers(bench.loaded.config, pattern.layers(repeats)))
         ledger = traced(shallow, wished, run, seconds=seconds)
@@ -116,7 +127,7 @@ def _from_shallow(
         lines = curve(ledger, table)
         traces.append(keyed(lines, pattern, repeats))
         flops.append([ledger.flops[phase] for phase in PHASES])
-        alive = largest(lines, table)
+        alive, inputs = largest(lines, table), _inputs(table)
     found = extrapolated(traces, pattern.repeats)
     counted = affine(flops, pattern.repeats)
     if found is None or counted is None or alive is None:
@@ -126,5 +137,6 @@ def _from_shallow(
         found.assign(module=found["module"].map(at_depth)),
         alive.assign(module=alive["module"].map(at_depth), name=alive["name"].map(at_depth)),
         dict(zip(PHASES, counted, strict=True)),
+        inputs=inputs,
         traced=tuple(pattern.layers(repeats) for repeats in REPEATS),
     )

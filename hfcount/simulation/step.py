@@ -75,6 +75,20 @@ def run_step(
     return ledger
 
 
+def reached_names(subject: Subject, *, batch: int, seq: int) -> tuple[frozenset[str], frozenset[str]]:
+    """Return the names of the parameters that have a gradient after one backward pass, and of the modules that ran."""
+    model, ran = subject.model, set()
+    handles = [each.register_forward_pre_hook(lambda module, _: ran.add(id(module))) for each in model.modules()]
+    inputs = make_inputs(subject.base, batch=batch, seq=seq)
+    _loss(subject, {name: _as_computed(each, subject) for name, each in inputs.items()}).backward()
+    for handle in handles:
+        handle.remove()
+    return (
+        frozenset(name for name, each in model.named_parameters(remove_duplicate=False) if each.grad is not None),
+        frozenset(name for name, each in model.named_modules(remove_duplicate=False) if id(each) in ran),
+    )
+
+
 def _enterer(ledger: Ledger, told: Callable[[str], None] | None) -> Callable[[str], None]:
     """What begins a phase in the ledger and tells whoever else asked."""
 
@@ -142,8 +156,9 @@ class _Stepper:
         self._masters: list[nn.Parameter] = []
         self._wide = subject.precision.gradients == "float32"
         if subject.precision.master:
-            self._masters = [nn.Parameter(each.detach().clone().float()) for each in self._trained]
-            ledger.declare(zip(self._names, self._masters, strict=True), "master")
+            self._masters = [_master(each) for each in self._trained]
+            copies = zip(self._names, self._masters, self._trained, strict=True)
+            ledger.declare(((name, master) for name, master, each in copies if master is not each), "master")
             if self._wide:
                 self._add_up_wide()
         self._optimizer = OPTIMIZERS[run.optimizer](self._masters or self._trained, run.stepping)
@@ -151,6 +166,8 @@ class _Stepper:
     def _add_up_wide(self) -> None:
         """Gradients added up in fp32 beside the 16-bit ones, each of which goes as soon as it is added."""
         for parameter, master in zip(self._trained, self._masters, strict=True):
+            if master is parameter:
+                continue
 
             def added(each: torch.Tensor, master: nn.Parameter = master) -> None:
                 assert each.grad is not None
@@ -162,6 +179,8 @@ class _Stepper:
 
     def step(self) -> None:
         """Step, and drop the gradients."""
+        if self._masters:
+            self._drop_unreached()
         if self._masters and not self._wide:
             self._step_one_by_one()
         else:
@@ -174,6 +193,14 @@ class _Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         for each in self._trained:
             each.grad = None
+
+    def _drop_unreached(self) -> None:
+        """Let go of the copies of what got no gradient: they would never be stepped."""
+        pairs = zip(self._names, self._trained, self._masters, strict=True)
+        kept = [each for each in pairs if each[1].grad is not None or each[2].grad is not None]
+        if len(kept) < len(self._masters):
+            self._names, self._trained, self._masters = (list(each) for each in zip(*kept, strict=True))
+            self._optimizer.param_groups[0]["params"] = list(self._masters)
 
     def _step_one_by_one(self) -> None:
         """Each gradient is widened for its own tensor's step alone."""
@@ -194,6 +221,11 @@ class _Stepper:
     def _declare_state(self) -> None:
         held = (pair for state in self._optimizer.state.values() for pair in state.items())
         self._ledger.declare(((str(name), each) for name, each in held if isinstance(each, torch.Tensor)), "optimizer")
+
+
+def _master(parameter: nn.Parameter) -> nn.Parameter:
+    """Return the fp32 copy that is stepped for a parameter; what is in fp32 is stepped itself."""
+    return parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().clone().float())
 
 
 Parameters = list[nn.Parameter]

@@ -8,6 +8,7 @@ parameter and buffer is made anew in the type that the recipe keeps it in (`mate
 from __future__ import annotations
 
 import dataclasses
+import re
 import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ from hfcount.lora.attach import attach
 from hfcount.quantization.conversion import converted_modules
 from hfcount.quantization.storage import Scheme
 from hfcount.quiet import quiet_bitsandbytes
-from hfcount.workbench import Workbench
+from hfcount.workbench import Workbench, kept_in_fp32
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -71,7 +72,8 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
 
     Raises Refused where PEFT attaches nothing.
     """
-    base = bench.build().model
+    base = bench.build(wished.precision.base).model  # in whose type most buffers are made
+    _widen_buffers(base, wished.precision.base)
     _set_attention(base, wished.attention)
     for config in (base.config, text_config(base.config)):
         config.use_cache = False  # as transformers' Trainer does: keys and values are for generating
@@ -97,6 +99,16 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
         dtypes=_dtypes(bench, precision, upcast=precision.upcast and bool(quantized)),
         scheme=wished.scheme if quantized else None,
     )
+
+
+def _widen_buffers(model: PreTrainedModel, dtype: str) -> None:
+    """Have the buffers in fp32 that transformers loads in fp32 whatever is asked."""
+    patterns = [re.compile(each.replace("*", ".*")) for each in kept_in_fp32(model, dtype)]
+    for path, module in model.named_modules():
+        for leaf, buffer in module._buffers.items():
+            wide = any(pattern.search(f"{path}.{leaf}") for pattern in patterns)
+            if wide and buffer is not None and buffer.is_floating_point():
+                module._buffers[leaf] = buffer.float()
 
 
 def _set_attention(model: PreTrainedModel, kind: str) -> None:

@@ -115,6 +115,7 @@ def frame(model: Any) -> pd.DataFrame:
                 "shape": shape,
                 "numel": math.prod(shape),
                 "trained": parameter.requires_grad,
+                "reached": True,
                 "dtype": dtype_name(parameter.dtype),
                 "bytes": real_bytes(parameter),
                 "quantized": packed,

@@ -102,7 +102,7 @@ def check_model(kind: str, fields: dict[str, Any], run: Run) -> None:
     model = trained(kind, fields, run)
     measured = kept_bytes(model, run)
     found = activations(plain(kind, fields, run), training_of(model), run.setting)
-    assert found.exact, found.basis
+    assert found.exact is not run.checkpointing, found.basis
     assert found.kept == measured, f"{found.kept:,} in closed form, {measured:,} kept: {found.kept - measured:+,}"
 
 

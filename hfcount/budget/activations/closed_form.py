@@ -28,7 +28,8 @@ def lab_rule(config: Any, setting: Setting) -> int | None:
 
 
 def activations(model: PreTrainedModel, training: Training, setting: Setting) -> Activations:
-    """What autograd keeps of one step of `model`: exact where a dataflow is written down for each of its parts.
+    """What autograd keeps of one step of `model`: exact where a dataflow is written down for each of its parts, and
+    no layer is run a second time.
 
     Else an estimate by the sizes of its linear layers, which says so and names what is not known. What the dataflows
     give under other versions than they were held to is an estimate too.
@@ -97,8 +98,9 @@ def _summed(start: Terms, end: Terms, run: Run, sizes: Sizes, setting: Setting) 
             kinds=(Kind(name="inputs of the layers", count=1, terms=run.inputs, sizes={}),),
             outside=outside,
             sizes=sizes,
-            exact=True,
-            basis=f"{basis}, layers checkpointed",
+            exact=False,
+            basis=f"{basis}, layers checkpointed; estimate: without what else the layers are called with "
+            "(rotary tables, positions, masks), which stays for their second run",
         )
     outside += run.shared
     return Activations(

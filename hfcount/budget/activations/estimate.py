@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
 from hfcount.budget.activations.settings import Activations, Setting
 from hfcount.budget.recipes import BYTES
+from hfcount.classes import text_config
+from hfcount.skeleton import input_embeddings, output_embeddings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -29,9 +30,9 @@ def estimated(model: PreTrainedModel, setting: Setting, *, unknown: str) -> Acti
         each = rows * _kept_by(module, width)
         inside += each if name.startswith(f"{stack}.") else 0
         layers += each
-    head = model.get_output_embeddings() if hasattr(model, "get_output_embeddings") else None
-    if head is not None and hasattr(head, "weight"):
-        layers += rows * 4 * int(head.weight.shape[0])
+    head = getattr(output_embeddings(model), "weight", None)
+    if head is not None:
+        layers += rows * 4 * int(head.shape[0])
     count = max(1, _count(model, stack))
     basis = (
         f"estimate: no dataflow is known for {unknown}; every matrix keeps its input, every norm its input in fp32, "
@@ -79,6 +80,7 @@ def _count(model: PreTrainedModel, stack: str) -> int:
 
 
 def _width(model: PreTrainedModel) -> int:
-    embeddings = model.get_input_embeddings()
-    shape = tuple(getattr(getattr(embeddings, "weight", None), "shape", (0, 0)))
-    return int(shape[-1]) if shape else math.isqrt(0)
+    """Return the width of what goes from layer to layer; 0 where neither a table of tokens nor the config says it."""
+    weight = getattr(input_embeddings(model), "weight", None)
+    width = getattr(text_config(model.config), "hidden_size", 0) if weight is None else weight.shape[-1]
+    return width if isinstance(width, int) else 0

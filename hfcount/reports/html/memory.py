@@ -77,7 +77,9 @@ def _verdict(found: Memory) -> list[str]:
     """Which figures are exact and which are estimates, a sentence each."""
     if any(each.method == "simulated" for each in found.budgets):
         return ["The buckets of a simulated regime are those at the peak of its step, byte by byte."]
-    said = ["Weights, master copies, gradients and optimizer state are exact to the byte."]
+    all_exact = len(found.exact_buckets) > 1
+    which = "Weights, master copies, gradients and optimizer state" if all_exact else "Weights"
+    said = [f"{which} are exact to the byte."]
     estimated = [regime_title(each.name) for each in found.budgets if each.activations_exact is False]
     if estimated:
         said.append(f"Activations are an estimate for {', '.join(estimated)}.")
