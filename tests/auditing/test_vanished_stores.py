@@ -1,4 +1,5 @@
-"""A store that is deleted, replaced or cut while an audit writes to it ends the audit at the next model, in one line."""
+"""A store that is deleted, replaced or cut while an audit writes to it ends the audit at the next model, in
+one line."""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ def cut(path: Path) -> None:
 def test_it_is_noticed_with_the_next_model(suffix: str, spoil: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "folder" / f"findings{suffix}"
     path.parent.mkdir()
-    with pytest.raises(BadInput) as caught, open_store(path) as store:
+    with pytest.raises(BadInput) as caught, open_store(path) as store:  # noqa: PT012
         for name in STORED:
             store.add(name, findings_of(name))
         spoil(path)
@@ -67,7 +68,7 @@ def test_it_is_noticed_with_the_next_model(suffix: str, spoil: Callable[[Path], 
 
 def test_a_log_of_sqlite_that_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "findings.sqlite"
-    with pytest.raises(BadInput, match="something else changed it"), open_store(path) as store:
+    with pytest.raises(BadInput, match="something else changed it"), open_store(path) as store:  # noqa: PT012
         store.add("lab/0", findings_of("lab/0"))
         Path(f"{path}-wal").unlink()
         store.add("lab/1", findings_of("lab/1"))
@@ -93,7 +94,7 @@ def test_a_parquet_file_that_vanishes_keeps_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "findings.parquet"
     with open_store(path) as store:
         store.add("lab/0", findings_of("lab/0"))
-    with pytest.raises(BadInput, match=r"2 models .* were stored"), open_store(path, resume=True) as store:
+    with pytest.raises(BadInput, match=r"2 models .* were stored"), open_store(path, resume=True) as store:  # noqa: PT012
         store.add("lab/1", findings_of("lab/1"))
         path.unlink()
     assert {row["target"] for row in read_rows(path)} == {"lab/1"}
@@ -102,7 +103,7 @@ def test_a_parquet_file_that_vanishes_keeps_the_journal(tmp_path: Path) -> None:
 
 def test_a_full_disk_says_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "findings.jsonl"
-    with pytest.raises(BadInput, match=r"No space left on device\); 1 models"), open_store(path) as store:
+    with pytest.raises(BadInput, match=r"No space left on device\); 1 models"), open_store(path) as store:  # noqa: PT012
         store.add("lab/0", findings_of("lab/0"))
         real = os.write
         monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:7]) and _full())
