@@ -131,7 +131,7 @@ class _Grouped(torch.autograd.Function):
     def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         (rows, inner), (*_, outer) = (shape for shape, _ in ctx.layouts)
         found = [
-            _gradient(gradients[0], *layout, 2 * rows * inner * outer) if needed else None
+            _gradient(gradients[0], *layout, 2 * rows * inner * outer) if needed else None  # type: ignore[call-arg]
             for layout, needed in zip(ctx.layouts, ctx.needs_input_grad, strict=False)
         ]
         return (*found, None)
