@@ -11,6 +11,7 @@ import math
 import re
 import signal
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -158,9 +159,15 @@ def _time_limit(what: str, seconds: float) -> Iterator[None]:
         )
 
     before = signal.signal(signal.SIGALRM, expired)
-    signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)  # again every second: the class may swallow an exception
+    begun = time.monotonic()
+    left, again = signal.getitimer(signal.ITIMER_REAL)  # of a limit around this one, which stays in force
+    signal.setitimer(
+        signal.ITIMER_REAL, min(seconds, left or seconds), 1.0
+    )  # again every second: the class may swallow an exception
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+        if left:
+            signal.setitimer(signal.ITIMER_REAL, max(left - (time.monotonic() - begun), 0.001), again)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 import time
@@ -16,7 +17,7 @@ from hfcount.app.answers import Answer
 from hfcount.app.latest import Latest
 from hfcount.app.link import from_query, to_query
 from hfcount.app.state import NAMES, State, state_of
-from hfcount.app.worker import Worker
+from hfcount.app.turns import Workers
 from hfcount.errors import HfcountError
 
 SHOWN = (
@@ -33,10 +34,11 @@ _COUNTING = '<p class="dim">being worked out …</p>'
 
 
 class Answering:
-    """The page's answers; `worker` builds the models, a question at a time for all visitors."""
+    """The page's answers; `workers` build the models, a question at a time for each visitor."""
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    def __init__(self, workers: Workers, *, with_token: bool = False) -> None:
+        self.workers = workers
+        self.source_of = functools.partial(answers.source_of, with_token=with_token)
         self._latest = Latest()
         self.files = tempfile.TemporaryDirectory(prefix="hfcount-")  # until the page is closed
 
@@ -44,7 +46,7 @@ class Answering:
         """The catalogue's answer, and the query of the link; or the message, and everything else as it was."""
         try:
             state = state_of(values)
-            found = answers.at_once(state, answers.source_of(state))
+            found = answers.at_once(state, self.source_of(state))
         except HfcountError as error:
             self._latest.note(_session(request), None)
             return [*shown(message=views.message(str(error))), gr.skip()]
@@ -66,14 +68,14 @@ class Answering:
             if self._outdated(session, state):
                 yield shown()  # all as it is: Gradio takes it for None where nothing is answered
                 return
-            source = answers.source_of(state)
-            found = self.worker.ask(answers.exactly, state, source)
+            source = self.source_of(state)
+            found = self.workers.ask(session, answers.exactly, state, source)
             if not self._latest.is_it(session, state):
                 yield shown()
                 return
             verdict = views.status(_verdict(found, answers.at_once(state, source)), "good")
             yield shown(message="", status=verdict, **_parts(found))
-            budget = self.worker.ask(answers.budgets, state, source)
+            budget = self.workers.ask(session, answers.budgets, state, source)
             if self._latest.is_it(session, state):
                 yield shown(budget=views.budget(budget, found.count["notes"]))
         except HfcountError as error:
@@ -130,21 +132,21 @@ def restored(query: str | None) -> list[Any]:
     return [*(list(each) if isinstance(each, tuple) else each for each in values), views.message(fault)]
 
 
-def loaded_config(*values: Any) -> list[Any]:
+def loaded_config(*values: Any, with_token: bool = False) -> list[Any]:
     """The model's config.json for the box, and the message where there is none."""
     try:
         state = state_of(values)
-        source = answers.source_of(state)
+        source = answers.source_of(state, with_token=with_token)
     except HfcountError as error:
         return [gr.skip(), views.message(str(error))]
     return [json.dumps(source.config, indent=2, ensure_ascii=False), ""]
 
 
-def known_fields(*values: Any) -> Any:
+def known_fields(*values: Any, with_token: bool = False) -> Any:
     """The fields of the model's config to choose from; none where there is no config, which another event says."""
     try:
         state = state_of(values)
-        found = answers.fields(answers.source_of(state))
+        found = answers.fields(answers.source_of(state, with_token=with_token))
     except HfcountError:
         found = []
     return gr.update(choices=[(each.replace("=", " = ", 1), each) for each in found], value=None)
@@ -164,10 +166,10 @@ def chosen_field(field: str | None, settings: str) -> list[Any]:
 def downloaded(answering: Answering, suffix: str) -> Callable[..., list[Any]]:
     """The event that makes the file of the results that ends in `suffix`."""
 
-    def make(*values: Any) -> list[Any]:
+    def make(request: gr.Request, *values: Any) -> list[Any]:
         try:
             state = state_of(values)
-            data = answering.worker.ask(answers.file_of, suffix, state, answers.source_of(state))
+            data = answering.workers.ask(_session(request), answers.file_of, suffix, state, answering.source_of(state))
         except HfcountError as error:
             return [None, views.message(str(error))]
         folder = Path(tempfile.mkdtemp(dir=answering.files.name))

@@ -5,11 +5,14 @@ What is exact builds models and loads torch: the page asks for it in a process o
 
 from __future__ import annotations
 
+import atexit
 import collections
 import dataclasses
 import functools
 import io
 import json
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -60,25 +63,36 @@ class Answer:
         ) and [each["trainable"] for each in self.count["lora"]] == [each["trainable"] for each in other.count["lora"]]
 
 
-def source_of(state: State) -> Source:
-    """The description that the state names or carries; no file of this machine is read. BadInput or SourceError."""
+def source_of(state: State, *, with_token: bool = False) -> Source:
+    """The description that the state names or carries; no file of this machine is read. BadInput or SourceError.
+
+    Without `with_token` the Hub is asked as an anonymous visitor asks it, and the user's cache is not read.
+    """
     if state.config:
         from hfcount.sources.config_json import parse_config
 
         config = parse_config(state.config.encode(), where="config.json")
         return Source(model=PASTED, kind="pasted", location="config.json", config=config)
-    return _fetched(state.model, int(time.monotonic() / FRESH_SECONDS))
+    return _fetched(state.model, int(time.monotonic() / FRESH_SECONDS), with_token)
 
 
 @functools.lru_cache(maxsize=64)
-def _fetched(model: str, span: int) -> Source:
+def _fetched(model: str, span: int, with_token: bool) -> Source:
     """The source of a card or a Hub id, kept for the `span` of time, so that a change of rank asks no network."""
     from hfcount.sources.cards import find_card, load_card
     from hfcount.sources.hub import load_hub
 
     if model.startswith("card:") or (not model.startswith("hf:") and find_card(model) is not None):
         return load_card(model.removeprefix("card:"))
-    return load_hub(model.removeprefix("hf:"), timeout=HUB_SECONDS)
+    return load_hub(model.removeprefix("hf:"), timeout=HUB_SECONDS, own_cache=None if with_token else _own_cache())
+
+
+@functools.cache
+def _own_cache() -> str:
+    """The folder of what anonymous requests fetch, removed when the program ends."""
+    folder = tempfile.mkdtemp(prefix="hfcount-hub-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def fields(source: Source) -> list[str]:

@@ -6,6 +6,7 @@ its figures replace those (`Answering.exactly`). An answer to what is no longer 
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import gradio as gr
@@ -13,13 +14,15 @@ import gradio as gr
 from hfcount.app.answering import Answering, chosen_field, downloaded, known_fields, loaded_config, restored
 from hfcount.app.answers import FILES
 from hfcount.app.state import MAX_TEXT, NAMES, State
-from hfcount.app.worker import Worker
+from hfcount.app.turns import Workers
 
 TITLE = "hfcount"
 INTRODUCTION = (
     "# hfcount\nHow many parameters a model has and where, why that is the number, and what training it would cost. "
     "No weight is downloaded, no code of a repository is run."
 )
+WITHOUT_TOKEN = "No Hub token is used: private and gated repositories are not shown."
+WITH_TOKEN = "The owner's Hub token is used: whoever opens this page reads what the owner may read."
 
 # Parameters that begin with two underscores are Gradio's own, such as __theme.
 _SHOW_LINK = """(query) => {
@@ -41,11 +44,12 @@ _PRESS = """() => new Promise((done) => {
 })"""
 
 
-def build(worker: Worker | None = None) -> gr.Blocks:
-    """The page as Gradio's Blocks; `worker` builds its models (default: one of its own)."""
-    answering = Answering(worker or Worker())
+def build(workers: Workers | None = None, *, with_token: bool = False) -> gr.Blocks:
+    """The page as Gradio's Blocks; `workers` build its models (default: its own)."""
+    answering = Answering(workers or Workers(), with_token=with_token)
+    access = {"with_token": with_token}
     with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(3600, 3600)) as page:
-        gr.Markdown(INTRODUCTION)
+        gr.Markdown(f"{INTRODUCTION} {WITH_TOKEN if with_token else WITHOUT_TOKEN}")
         with gr.Row(elem_id="columns"):
             with gr.Column(scale=2, min_width=300):
                 models, fields, load = _model_inputs()
@@ -58,8 +62,8 @@ def build(worker: Worker | None = None) -> gr.Blocks:
         ordered = [inputs[name] for name in NAMES]
         outputs = list(results.values())
         begun, chosen = _wire_answers(page, answering, inputs, ordered, outputs, query, fault)
-        _wire_fields(fields, inputs, ordered, (begun, chosen))
-        _wire_rest(answering, load, buttons, file, inputs, ordered, results, query, link)
+        _wire_fields(functools.partial(known_fields, **access), fields, inputs, ordered, (begun, chosen))
+        _wire_rest(answering, with_token, load, buttons, file, inputs, ordered, results, query, link)
     return page
 
 
@@ -197,22 +201,23 @@ def _wire_answers(
     for each in (changed, *followed):
         each.then(
             answering.exactly, ordered, outputs,
-            trigger_mode="multiple", concurrency_limit=4, concurrency_id="exact", **quiet,
+            trigger_mode="multiple", concurrency_limit=None, **quiet,
         )  # fmt: skip
     return begun, chosen
 
 
-def _wire_fields(fields: Any, inputs: dict[str, Any], ordered: list[Any], models: tuple[Any, ...]) -> None:
+def _wire_fields(known: Any, fields: Any, inputs: dict[str, Any], ordered: list[Any], models: tuple[Any, ...]) -> None:
     """The list has the fields of the model's config, and one that is picked becomes a line among the settings."""
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     for each in models:
-        each.then(known_fields, ordered, fields, **quiet)
-    inputs["config"].change(known_fields, ordered, fields, trigger_mode="always_last", **quiet)
+        each.then(known, ordered, fields, **quiet)
+    inputs["config"].change(known, ordered, fields, trigger_mode="always_last", **quiet)
     fields.input(chosen_field, [fields, inputs["settings"]], [inputs["settings"], fields], **quiet)
 
 
 def _wire_rest(
     answering: Answering,
+    with_token: bool,
     load: Any,
     buttons: dict[str, Any],
     file: Any,
@@ -225,13 +230,16 @@ def _wire_rest(
     quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
     query.change(None, query, link, js=_SHOW_LINK)
     outputs = list(results.values())
-    load.click(loaded_config, ordered, [inputs["config"], results["message"]], **quiet).then(
-        answering.at_once, ordered, [*outputs, query], **quiet
-    )
+    load.click(
+        functools.partial(loaded_config, with_token=with_token),
+        ordered,
+        [inputs["config"], results["message"]],
+        **quiet,
+    ).then(answering.at_once, ordered, [*outputs, query], **quiet)
     for suffix, button in buttons.items():
         made = button.click(
             downloaded(answering, suffix), ordered, [file, results["message"]],
-            concurrency_limit=4, concurrency_id="exact", show_progress="minimal", show_progress_on=button,
+            concurrency_limit=None, show_progress="minimal", show_progress_on=button,
             api_visibility="private",
         )  # fmt: skip
         made.success(None, None, None, js=_PRESS)

@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from starlette.middleware import Middleware
 
+from hfcount.app.hosts import LOOPBACK, OwnHostOnly
 from hfcount.app.page import build
-from hfcount.app.worker import Worker
+from hfcount.app.turns import Workers
 from hfcount.errors import BadInput
 
 SYSTEM_FONTS = ("system-ui", "-apple-system", "Segoe UI", "Roboto", "Helvetica Neue", "sans-serif")
@@ -36,18 +38,19 @@ def settings() -> dict[str, Any]:
         "enable_monitoring": False,
         "max_file_size": "1kb",  # nothing is uploaded
         "quiet": True,
+        "max_threads": 100,  # those who wait for an exact answer hold one each, and leave the others
     }
 
 
 def launch(
-    host: str = "127.0.0.1", port: int | None = None, *, open_browser: bool = False
-) -> tuple[gr.Blocks, Worker, str]:
-    """The page being served, its worker, and its address.
+    host: str = "127.0.0.1", port: int | None = None, *, open_browser: bool = False, with_token: bool = False
+) -> tuple[gr.Blocks, Workers, str]:
+    """The page being served, its workers, and its address.
 
     Without `port` the first free one from 7860 on. BadInput where the port cannot be had.
     """
-    worker = Worker()
-    page = build(worker).queue(default_concurrency_limit=4, max_size=200)
+    workers = Workers()
+    page = build(workers, with_token=with_token).queue(default_concurrency_limit=4, max_size=200)
     try:
         _, url, _ = page.launch(
             server_name=host,
@@ -55,10 +58,11 @@ def launch(
             inbrowser=open_browser,
             share=False,
             prevent_thread_lock=True,
+            app_kwargs={"middleware": [Middleware(OwnHostOnly)] if host in LOOPBACK else []},
             **settings(),
         )
     except (OSError, ValueError) as error:
         asked = "a free port from 7860 on" if port is None else f"port {port}"
         raise BadInput(f"hfcount app: cannot serve on {host}, {asked} ({error}); try another --port") from error
-    worker.start()
-    return page, worker, url
+    workers.start()
+    return page, workers, url

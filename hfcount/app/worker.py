@@ -1,4 +1,4 @@
-"""The one process in which the page's models are built: a question at a time, each with a limit on its time.
+"""A process in which the page's models are built: a question at a time, each with a limit on its time.
 
 Building is not safe in the threads of a web server: `hfcount.limits` caps the memory of the process and interrupts its
 main thread. A process of its own can also be killed when a model hangs, and torch stays out of the server.
@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from hfcount.errors import BadInput, HfcountError, one_line
+from hfcount.limits import BUILD_BYTES, memory_limit
 
 SECONDS = 90.0
 """For one question; building one model is limited to less in itself."""
@@ -78,6 +79,7 @@ class Worker:
 def _serve(pipe: Any) -> None:
     """The process's side; it ends with its parent, which closes the pipe."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    _cut_off()
     if not os.environ.get("HFCOUNT_DEBUG"):
         _silence()
     with contextlib.suppress(ImportError):
@@ -91,13 +93,27 @@ def _serve(pipe: Any) -> None:
 
 def _outcome(function: Callable[..., Any], arguments: tuple[Any, ...]) -> tuple[bool, Any]:
     try:
-        return True, function(*arguments)
+        with memory_limit():
+            return True, function(*arguments)
+    except MemoryError:
+        return False, BadInput(f"this takes more than {BUILD_BYTES // 2**30} GiB of memory; check the config's sizes")
     except HfcountError as error:
         return False, BadInput(str(error))
     except Exception as error:  # whatever a class raises over a config that a visitor made up
         return False, BadInput(
             f"a fault in hfcount itself ({type(error).__name__}: {one_line(error)}); please report it"
         )
+
+
+def _cut_off() -> None:
+    """Let nothing here reach the Hub or know its token: what is asked came with its config."""
+    for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+        os.environ.pop(name, None)
+    os.environ.update(HF_HUB_DISABLE_IMPLICIT_TOKEN="1", HF_HUB_OFFLINE="1", HF_TOKEN_PATH=os.devnull)
+    from huggingface_hub import constants  # it may have been imported, and then knows the old environment
+
+    constants.HF_HUB_DISABLE_IMPLICIT_TOKEN = constants.HF_HUB_OFFLINE = True
+    constants.HF_TOKEN_PATH = os.devnull
 
 
 def _silence() -> None:

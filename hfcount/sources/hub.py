@@ -33,9 +33,11 @@ class _Request(Subject):
 
     Attributes:
         offline: only the local cache may answer.
+        own_cache: a folder in place of the user's cache, for a request without the user's token.
     """
 
     offline: bool
+    own_cache: str | None = None
 
     @property
     def absent(self) -> str:
@@ -43,13 +45,19 @@ class _Request(Subject):
 
 
 def load_hub(
-    repo_id: str, *, revision: str | None = None, offline: bool = False, timeout: float | None = None
+    repo_id: str,
+    *,
+    revision: str | None = None,
+    offline: bool = False,
+    timeout: float | None = None,
+    own_cache: str | None = None,
 ) -> Source:
     """The source for the Hub repository `repo_id` at `revision` (a branch, tag or commit; default: main).
 
     HF_ENDPOINT, HF_TOKEN, HF_HOME and HF_HUB_OFFLINE mean what they mean to huggingface_hub; `offline`
     asks the local cache alone. `timeout` is in seconds, for each request. A copy in the cache answers where the
-    Hub does not, and a note says so.
+    Hub does not, and a note says so. With `own_cache` the Hub is asked each time as anybody would: no token is sent
+    and what the user has in the cache is not read.
     Raises NotFoundError, GatedError, OfflineError, RateLimitedError or SourceError, and BadInput for an id
     that no repository can have.
     """
@@ -61,6 +69,7 @@ def load_hub(
         revision=revision or None,
         offline=offline or constants.is_offline_mode(),
         seconds=timeout or constants.HF_HUB_ETAG_TIMEOUT,
+        own_cache=own_cache,
     )
     with _quiet_client():
         path, notes = _fetch(request)
@@ -104,8 +113,9 @@ def _download(request: _Request) -> Path:
     from huggingface_hub import get_hf_file_metadata, hf_hub_download, hf_hub_url
     from huggingface_hub.errors import FileMetadataError
 
+    token = None if request.own_cache is None else False  # None is the user's own
     url = hf_hub_url(request.repo_id, FILE, revision=request.revision)
-    found = get_hf_file_metadata(url, timeout=request.seconds)
+    found = get_hf_file_metadata(url, timeout=request.seconds, token=token)
     if found.commit_hash is None or found.etag is None:
         raise FileMetadataError("the answer has no commit")
     size = found.size or 0
@@ -114,12 +124,21 @@ def _download(request: _Request) -> Path:
             f"{request.repo_id}: its {FILE} has {size:,} bytes; none has more than {MAX_CONFIG_BYTES // 2**20} MiB"
         )
     return Path(
-        hf_hub_download(request.repo_id, FILE, revision=request.revision, etag_timeout=request.seconds)  # type: ignore[arg-type]
+        hf_hub_download(
+            request.repo_id,
+            FILE,
+            revision=request.revision,
+            etag_timeout=request.seconds,  # type: ignore[arg-type]
+            token=token,
+            cache_dir=request.own_cache,
+        )
     )
 
 
 def _cached(request: _Request) -> Path | None:
     """The file as the local cache has it, without asking anybody."""
+    if request.own_cache is not None:  # the Hub alone knows who may read it
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(request.repo_id, FILE, revision=request.revision)
