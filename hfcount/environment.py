@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import importlib.util
 import logging
 import platform
+from collections.abc import Iterator
 from typing import Any
 
-from hfcount.errors import BadInput, one_line
+from hfcount.errors import one_line
 
 PACKAGES = (
     "transformers", "torch", "peft", "accelerate", "bitsandbytes", "huggingface_hub", "safetensors", "pandas",
@@ -41,14 +41,20 @@ def _version(package: str) -> str | None:
 
 def cannot_import(error: BaseException) -> str | None:
     """A line where `error` came up because a library is missing or broken; None for any other error."""
-    each: BaseException | None = error
-    while each is not None:
-        name = _import_that_failed(each)
-        if name is not None and name.partition(".")[0] != "hfcount":
-            library = name.partition(".")[0] or "a library"
-            return f"{library} cannot be imported ({one_line(each)}); install it again: pip install hfcount"
-        each = each.__cause__ or each.__context__
-    return None
+    failed = [(_import_that_failed(each), each) for each in _chain(error)]
+    told = [(name, each) for name, each in failed if name is not None]
+    if not told or any(name.partition(".")[0] == "hfcount" for name, _ in told):
+        return None
+    name, each = next((named for named in told if named[0]), told[0])  # the one that says which library
+    library = name.partition(".")[0] or "a library"
+    return f"{library} cannot be imported ({one_line(each)}); install it again: pip install hfcount"
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """The error and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
 
 
 def _import_that_failed(error: BaseException) -> str | None:
@@ -58,24 +64,13 @@ def _import_that_failed(error: BaseException) -> str | None:
     found = None
     trace = error.__traceback__
     while trace is not None:
-        frame = trace.tb_frame
-        if frame.f_code.co_filename == "<frozen importlib._bootstrap>":
-            found = found or str(frame.f_locals.get("name", ""))
-        elif str(frame.f_globals.get("__name__", "")).partition(".")[0] == "hfcount":
+        module = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if module.partition(".")[0] in ("hfcount", "__main__"):
             found = None
+        elif trace.tb_frame.f_code.co_name == "<module>":  # the body of a module, which runs while it is imported
+            found = module
         trace = trace.tb_next
     return found
-
-
-def require(*packages: str) -> None:
-    """Raise BadInput where one of the `packages` is not installed, without importing any."""
-    for package in packages:
-        try:
-            there = importlib.util.find_spec(package) is not None
-        except (ImportError, ValueError):
-            there = False
-        if not there:
-            raise BadInput(f"{package} is not installed, and this wants it; pip install hfcount")
 
 
 def _device() -> str:

@@ -17,7 +17,6 @@ from hfcount.auditing.stores import MemoryStore, Store, open_store, read_rows, r
 from hfcount.auditing.summary import Summary, summarize
 from hfcount.auditing.target_files import file_targets, number_of
 from hfcount.auditing.targets import Target, named_targets
-from hfcount.environment import require
 from hfcount.errors import BadInput
 from hfcount.shown import Charted
 from hfcount.sources.hub_errors import check_endpoint
@@ -89,7 +88,6 @@ def audit(
     0
     """
     check_endpoint()
-    require("torch", "transformers", "peft")  # else each model would be an error of its own
     of_hub = (author or search) is not None
     if of_hub and offline:
         raise BadInput("--author and --search ask the Hub, and --offline forbids it; give ids with --from FILE")

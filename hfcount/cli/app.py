@@ -126,7 +126,7 @@ def run(arguments: Sequence[str] | None = None, *, program: str = "hfcount") -> 
             return _complain(f"{message} (see hfcount --help)", 2) if message else 0
         if type(error).__name__ == "Abort":
             return _complain("interrupted", INTERRUPTED)
-        reason = cannot_import(error) or _no_folder(error)
+        reason = _no_folder(error) or cannot_import(error)
         if reason:
             return _complain(reason, 2)
         if os.environ.get("HFCOUNT_DEBUG"):

@@ -42,6 +42,8 @@ def write_text(path: Path, text: str) -> None:
 def write_bytes(path: Path, data: bytes) -> None:
     """Write `data` as it is in one step, into the file that a link at `path` leads to; its permissions stay."""
     path = path.resolve()
+    if _is_special(path):
+        raise BadInput(f"{path}: is no regular file; name one")
     mode = path.stat().st_mode if path.exists() else None
     _replace(path, lambda temporary: temporary.write_bytes(data), mode=mode)
 
