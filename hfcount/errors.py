@@ -54,8 +54,9 @@ class SourceError(HfcountError):
         self.kind = kind or type(self).kind
 
 
-PASSING_KINDS = ("offline", "timeout", "cut", "rate limit", "server", "token")
-"""Kinds of a SourceError that say nothing of the model: the source gave no answer, and may give one another time.
+PASSING_KINDS = ("offline", "timeout", "cut", "rate limit", "server", "token", "library")
+"""Kinds of an error that say nothing of the model: the source gave no answer, and may give one another time; or a
+library cannot be imported here ("library").
 
 The others ("gated", "disabled", "refused", "private or missing") are the source's own answer about it.
 """

@@ -130,10 +130,10 @@ def _reason(way: Way, closed: Budget, bucket: str) -> str:
         return f"the recipe's moments are {precision.moments}, torch's AdamW keeps them in its parameters' type"
     if bucket == "weights" and closed.regime == "qlora":
         return "bitsandbytes casts the biases of its layers to the type of what comes in"
-    if bucket == "activations" and closed.activations_exact is False:
-        return "the closed form is an estimate here"
     if bucket == "activations" and way.gradient_checkpointing:
         return "what else the layers were called with (rotary tables, positions) stays for their second run"
+    if bucket == "activations" and closed.activations_exact is False:
+        return "the closed form is an estimate here"
     return ""
 
 

@@ -19,6 +19,7 @@ from hfcount.auditing.target_files import file_targets, number_of
 from hfcount.auditing.targets import Target, named_targets
 from hfcount.errors import BadInput
 from hfcount.shown import Charted
+from hfcount.sources.hub_errors import check_endpoint
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,6 +87,7 @@ def audit(
     >>> audit("gpt2").summary.verdicts["mismatch"]
     0
     """
+    check_endpoint()
     of_hub = (author or search) is not None
     if of_hub and offline:
         raise BadInput("--author and --search ask the Hub, and --offline forbids it; give ids with --from FILE")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from hfcount.auditing.finding import Finding
 from hfcount.auditing.targets import Target
+from hfcount.environment import cannot_import
 from hfcount.errors import HfcountError, SourceError, one_line
 from hfcount.sources.headers.header import HeaderError
 
@@ -39,12 +40,16 @@ def audit_safely(audit_one: AuditOne, target: Target) -> tuple[Finding, ...]:
 
 
 def _reason(error: Exception) -> str:
+    if not isinstance(error, HfcountError) and (reason := cannot_import(error)):
+        return reason
     return str(error) if isinstance(error, HfcountError) else f"{type(error).__name__}: {one_line(error)}"
 
 
 def _kind(error: Exception) -> str:
     if isinstance(error, SourceError):
         return error.kind
+    if cannot_import(error):
+        return "library"
     return next((kind for kinds, kind in _KINDS if isinstance(error, kinds)), "internal")
 
 

@@ -36,6 +36,8 @@ def file_targets(path: Path) -> Iterator[Target]:
     In text, `#` opens a comment and blank lines mean nothing. Raises BadInput where the file as a whole cannot be
     used; a single row that cannot is a target with a fault.
     """
+    if str(path) == "-" and sys.stdin is None:
+        raise BadInput("--from -: standard input is closed; give a file of ids")
     if str(path) == "-":
         return _text(sys.stdin.buffer, "standard input")
     _check(path)

@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import typer
@@ -20,7 +21,13 @@ from hfcount._version import __version__
 from hfcount.cli import app_command, audit, card, compare, count, env, explain, formula, memory, progress, solve
 from hfcount.cli.options import card_names_starting
 from hfcount.cli.progress import say
+from hfcount.cli.streams import ReaderLeft, open_streams
+from hfcount.environment import cannot_import
 from hfcount.errors import HfcountError
+from hfcount.sources.hub_errors import check_endpoint
+
+INTERRUPTED = 130
+"""As a shell has it: 128 and the number of SIGINT."""
 
 OWN_OPTIONS = ("--help", "-h", "--version", "--install-completion", "--show-completion")
 
@@ -81,12 +88,14 @@ app.command("env")(env.command)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with its code; an error is one line on stderr, never a traceback."""
     _look_for_cycles_seldom()
+    open_streams()
     sys.exit(run(arguments))
 
 
 def hf_count() -> None:
     """The same as `hf count`, an extension of the `hf` client, which runs an executable called hf-count."""
     _look_for_cycles_seldom()
+    open_streams()
     sys.exit(run(program="hf count"))
 
 
@@ -99,6 +108,8 @@ def run(arguments: Sequence[str] | None = None, *, program: str = "hfcount") -> 
     """The exit code of the command line `arguments` (default: this process's); `program` is what was typed."""
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        if given and not set(OWN_OPTIONS) & set(given):
+            check_endpoint()
         with progress.watched(given):
             code = app(args=given, prog_name=program, standalone_mode=False)
         sys.stdout.flush()
@@ -106,20 +117,32 @@ def run(arguments: Sequence[str] | None = None, *, program: str = "hfcount") -> 
     except HfcountError as error:
         return _complain(str(error), error.exit_code)
     except KeyboardInterrupt:
-        return _complain("interrupted", 2)
-    except BrokenPipeError:  # the reader of a pipe left early, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _complain("interrupted", INTERRUPTED)
+    except ReaderLeft:
         return 0
     except Exception as error:
         if hasattr(error, "format_message"):  # an error of usage, from the parser of options
             message = error.format_message()  # empty where nothing was typed and the help was shown
             return _complain(f"{message} (see hfcount --help)", 2) if message else 0
         if type(error).__name__ == "Abort":
-            return _complain("interrupted", 2)
+            return _complain("interrupted", INTERRUPTED)
+        reason = _no_folder(error) or cannot_import(error)
+        if reason:
+            return _complain(reason, 2)
         if os.environ.get("HFCOUNT_DEBUG"):
             raise
         name = f"{type(error).__name__}: {error}".splitlines()[0]
         return _complain(f"a fault in hfcount itself ({name}); HFCOUNT_DEBUG=1 shows where, please report it", 2)
+
+
+def _no_folder(error: Exception) -> str | None:
+    """A line where `error` came up because the folder that the command was started in is gone."""
+    if isinstance(error, FileNotFoundError):
+        try:
+            Path.cwd()
+        except FileNotFoundError:
+            return "the working folder is gone; change to one that is there"
+    return None
 
 
 def _complain(message: str, code: int) -> int:

@@ -161,7 +161,7 @@ def _results(result: Audit) -> dict[str, int]:
 def _unreached(result: Audit, remedy: str) -> str:
     kinds = [kind for kind in PASSING_KINDS if (kind, "error") in result.summary.kinds]
     number = result.summary.unreached
-    return f"{number:,} model{'' if number == 1 else 's'} could not be reached ({', '.join(kinds)}); {remedy}"
+    return f"{number:,} model{'' if number == 1 else 's'} could not be read ({', '.join(kinds)}); {remedy}"
 
 
 def _nothing_read(result: Audit) -> int:

@@ -161,16 +161,15 @@ def _answer(
     result: Count, section: str, outcome: Outcome | None, written: Format, output: Path | None, quiet: bool
 ) -> None:
     """The section where it is only printed, else what became of the README."""
-    from hfcount.cli.output import emit, print_text
+    from hfcount.cli.output import emit
     from hfcount.reports.card import card_document, card_text
     from hfcount.reports.csv import count_csv
 
-    if quiet:
-        print_text(f"{outcome.state if outcome is not None else result.sizes.total}\n")
-        return
     renderings: dict[Format, Callable[[], Any]] = {
         Format.json: lambda: card_document(result, section, outcome),
         Format.csv: lambda: count_csv(result),
         Format.markdown: lambda: card_text(section, outcome),
     }
-    emit(renderings, Format.markdown if written is Format.table else written, output)  # a card has one look
+    bare = f"{outcome.state if outcome is not None else result.sizes.total}\n" if quiet else None
+    look = Format.markdown if written is Format.table else written  # a card has one look
+    emit(renderings, look, output, bare=bare)

@@ -23,7 +23,7 @@ def command(
 
     Example: [bold]hfcount compare mini-gpt-lab02 mini-gpt-medium mini-gpt-large[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text, tell_detours
+    from hfcount.cli.output import chosen, emit, tell_detours
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
@@ -33,15 +33,13 @@ def command(
 
     results = compare(models, **how)
     tell_detours(results)
-    if quiet:
-        print_text("".join(f"{each.model}\t{each.sizes.total}\n" for each in results))
-    else:
-        renderings = {
-            Format.table: lambda: reports.terminal.comparison_report(results),
-            Format.json: lambda: reports.document.comparison_document(results),
-            Format.csv: lambda: reports.csv.comparison_csv(results),
-            Format.markdown: lambda: reports.markdown.comparison_markdown(results),
-            Format.html: lambda: reports.html.comparison_page(results),
-        }
-        emit(renderings, written, output)
+    renderings = {
+        Format.table: lambda: reports.terminal.comparison_report(results),
+        Format.json: lambda: reports.document.comparison_document(results),
+        Format.csv: lambda: reports.csv.comparison_csv(results),
+        Format.markdown: lambda: reports.markdown.comparison_markdown(results),
+        Format.html: lambda: reports.html.comparison_page(results),
+    }
+    bare = "".join(f"{each.model}\t{each.sizes.total}\n" for each in results)
+    emit(renderings, written, output, bare=bare if quiet else None)
     return 0 if all(each.all_matches for each in results) else 1

@@ -59,7 +59,7 @@ def command(
 
     Example: [bold]hfcount gpt2 --lora-r 8[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text, tell_detours
+    from hfcount.cli.output import chosen, emit, tell_detours
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = options.ranks(lora_r)
@@ -80,19 +80,15 @@ def command(
     result = count(model, lora_r=ranks, lora_targets=lora_targets, detailed=detailed, **how)
     if quiet or written is Format.csv:
         tell_detours([result])  # the other reports have it among their notes
-    if quiet:
-        print_text(
-            "".join(f"{figure}\n" for figure in (result.sizes.total, *(each.trainable for each in result.lora)))
-        )
-    else:
-        renderings = {
-            Format.table: lambda: reports.terminal.count_report(result, by=by.value),
-            Format.json: lambda: reports.document.count_document(result, by=by.value),
-            Format.csv: lambda: reports.csv.count_csv(result, by=by.value),
-            Format.markdown: lambda: reports.markdown.count_markdown(result, by=by.value),
-            Format.html: lambda: _page(result, model, ranks, lora_targets, how, simulate=simulate),
-        }
-        emit(renderings, written, output)
+    renderings = {
+        Format.table: lambda: reports.terminal.count_report(result, by=by.value),
+        Format.json: lambda: reports.document.count_document(result, by=by.value),
+        Format.csv: lambda: reports.csv.count_csv(result, by=by.value),
+        Format.markdown: lambda: reports.markdown.count_markdown(result, by=by.value),
+        Format.html: lambda: _page(result, model, ranks, lora_targets, how, simulate=simulate),
+    }
+    figures = (result.sizes.total, *(each.trainable for each in result.lora))
+    emit(renderings, written, output, bare="".join(f"{each}\n" for each in figures) if quiet else None)
     if plot is not None:
         from hfcount.reports.files import write_figure
 

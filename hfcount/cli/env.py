@@ -11,15 +11,12 @@ def command(format: options.FormatOption = None, output: options.Output = None, 
 
     Example: [bold]hfcount env[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text
+    from hfcount.cli.output import chosen, emit
     from hfcount.environment import environment
     from hfcount.reports import csv, environments
 
     written = chosen(format, output, without=(Format.html,))
     found = environment()
-    if quiet:
-        print_text(f"{found['hfcount']}\n")
-        return 0
     renderings = {
         Format.table: lambda: environments.table(found),
         Format.json: lambda: {"schema": 1, **found},
@@ -28,5 +25,5 @@ def command(format: options.FormatOption = None, output: options.Output = None, 
         ),
         Format.markdown: lambda: environments.markdown(found),
     }
-    emit(renderings, written, output)
+    emit(renderings, written, output, bare=f"{found['hfcount']}\n" if quiet else None)
     return 0

@@ -30,7 +30,7 @@ def command(
 
     Example: [bold]hfcount explain gpt2 117M[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text, tell_detours
+    from hfcount.cli.output import chosen, emit, tell_detours
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
@@ -40,15 +40,13 @@ def command(
 
     result, explanation = explain(model, figure, **how)
     tell_detours([result])
-    if quiet:
-        print_text("".join(f"{each.convention.name}\n" for each in explanation.matches))
-    else:
-        renderings = {
-            Format.table: lambda: reports.terminal.explanation_report(result, explanation),
-            Format.json: lambda: reports.document.explanation_document(result, explanation),
-            Format.csv: lambda: reports.csv.explanation_csv(explanation),
-            Format.markdown: lambda: reports.markdown.explanation_markdown(result, explanation),
-            Format.html: lambda: reports.html.explanation_page(result, explanation),
-        }
-        emit(renderings, written, output)
+    renderings = {
+        Format.table: lambda: reports.terminal.explanation_report(result, explanation),
+        Format.json: lambda: reports.document.explanation_document(result, explanation),
+        Format.csv: lambda: reports.csv.explanation_csv(explanation),
+        Format.markdown: lambda: reports.markdown.explanation_markdown(result, explanation),
+        Format.html: lambda: reports.html.explanation_page(result, explanation),
+    }
+    bare = "".join(f"{each.convention.name}\n" for each in explanation.matches)
+    emit(renderings, written, output, bare=bare if quiet else None)
     return 0 if explanation.explained else 1

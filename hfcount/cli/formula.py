@@ -54,8 +54,8 @@ def command(
 
     Example: [bold]hfcount formula gpt2[/bold]
     """
-    from hfcount.cli.output import print_text
-    from hfcount.reports.files import check_writable, write_text
+    from hfcount.cli.output import deliver
+    from hfcount.reports.files import check_writable
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     if output is not None:
@@ -65,16 +65,14 @@ def command(
     from hfcount.api import formula
 
     answer = formula(model, check=check, **how)
-    text = f"{answer.text or answer.value}\n" if quiet else _written(answer, written, to_screen=output is None)
+    bare = quiet and (output is None or written is Written.text)
+    text = f"{answer.text or answer.value}\n" if bare else _written(answer, written, to_screen=output is None)
     if text is None:
         say(f"{answer.model} has {answer.value:,} parameters and no verified closed form: {answer.reason}")
         return 1
     if answer.detour and (quiet or written in (Written.latex, Written.python)):
         say(f"{answer.model}: {answer.detour}")
-    if output is None:
-        print_text(text)
-    else:
-        write_text(output, text)
+    deliver(text, output)
     return 1 if answer.drawn is not None and answer.drawn.failed is not None else 0
 
 

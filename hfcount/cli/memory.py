@@ -83,17 +83,13 @@ def command(
 
 
 def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool) -> None:
-    from hfcount.cli.output import emit, print_text
+    from hfcount.cli.output import emit
     from hfcount.reports import memory as report
     from hfcount.reports.html import memory_page
 
     if quiet or written is Format.csv:
         for warning in found.warnings:  # the other reports have it
             say(f"warning: {warning}")
-    if quiet:
-        totals = (each.total_bytes for each in found.budgets)
-        print_text("".join(f"{total}\n" for total in totals if total is not None))
-        return
     renderings = {
         Format.table: lambda: report.memory_report(found, fits),
         Format.json: lambda: report.memory_document(found, fits),
@@ -101,7 +97,9 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
         Format.markdown: lambda: report.memory_markdown(found, fits),
         Format.html: lambda: memory_page(found, fits),
     }
-    emit(renderings, written, output)
+    totals = (each.total_bytes for each in found.budgets)
+    bare = "".join(f"{total}\n" for total in totals if total is not None)
+    emit(renderings, written, output, bare=bare if quiet else None)
 
 
 def _check_figure(plot: Path | None) -> None:

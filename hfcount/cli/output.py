@@ -33,8 +33,16 @@ def chosen(format: Format | None, output: Path | None, *, without: Collection[Fo
     return found
 
 
-def emit(renderings: Mapping[Format, Callable[[], Any]], format: Format, output: Path | None) -> None:
-    """Render in `format` and print, or write to `output`. JSON is given as a dict, a table as a rich renderable."""
+def emit(
+    renderings: Mapping[Format, Callable[[], Any]], format: Format, output: Path | None, *, bare: str | None = None
+) -> None:
+    """Render in `format` and print, or write to `output`. JSON is given as a dict, a table as a rich renderable.
+
+    `bare` is what `--quiet` prints instead; a file has it where it was to have a table.
+    """
+    if bare is not None and (output is None or format is Format.table):
+        deliver(bare, output)
+        return
     body = renderings[format]()
     if format is Format.json:
         text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
@@ -42,6 +50,11 @@ def emit(renderings: Mapping[Format, Callable[[], Any]], format: Format, output:
         text = table_text(body, to_screen=output is None)
     else:
         text = body
+    deliver(text, output)
+
+
+def deliver(text: str, output: Path | None) -> None:
+    """Print `text`, or write it to `output`."""
     if output is None:
         print_text(text)
     else:

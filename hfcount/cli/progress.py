@@ -88,7 +88,8 @@ class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # StreamHandler[T
 def say(line: str) -> None:
     """A line on stderr, with the program's name before it."""
     clear()
-    print(f"hfcount: {line}", file=sys.stderr)
+    with contextlib.suppress(OSError, ValueError):  # stderr is gone, and nobody is left to be told
+        print(f"hfcount: {line}", file=sys.stderr)
 
 
 @contextlib.contextmanager

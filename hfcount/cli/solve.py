@@ -46,7 +46,7 @@ def command(
     Examples: [bold]hfcount solve gpt2 --trainable 1%[/bold]
     and [bold]hfcount solve gpt2 --parameters 1B --over n_layer[/bold]
     """
-    from hfcount.cli.output import chosen, emit, print_text
+    from hfcount.cli.output import chosen, emit
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     written = chosen(format, output)
@@ -56,14 +56,12 @@ def command(
     from hfcount.solving import solve
 
     solution = solve(model, trainable=trainable, parameters=parameters, over=over, lora_targets=lora_targets, **how)
-    if quiet:
-        print_text(f"{solution.nearest.value}\n" if solution.nearest is not None else "")
-    else:
-        from hfcount.reports.solve import solution_document, solution_report
+    from hfcount.reports.solve import solution_document, solution_report
 
-        renderings = {
-            Format.table: lambda: solution_report(solution),
-            Format.json: lambda: solution_document(solution),
-        }
-        emit(renderings, written, output)
+    renderings = {
+        Format.table: lambda: solution_report(solution),
+        Format.json: lambda: solution_document(solution),
+    }
+    bare = f"{solution.nearest.value}\n" if solution.nearest is not None else ""
+    emit(renderings, written, output, bare=bare if quiet else None)
     return 0 if solution.nearest is not None else 1

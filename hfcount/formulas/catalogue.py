@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hfcount.formulas.form import Form, Row
+from hfcount.formulas.form import Form, Row, check_form
 
 PACKAGED = Path(__file__).parent / "catalogue_data"
 SCHEMA = 1
@@ -114,7 +114,7 @@ def _identity(form: Form) -> tuple[object, ...]:
 def _document(path: Path) -> Mapping[str, Any]:
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     known = isinstance(document, dict) and document.get("schema") == SCHEMA
     return document if known else {}
@@ -122,8 +122,24 @@ def _document(path: Path) -> Mapping[str, Any]:
 
 @functools.lru_cache(maxsize=KEPT)
 def read(path: Path, origin: str = "catalogue") -> tuple[Form, ...]:
-    """The forms in a file, made once; none where it is not there or of another schema."""
-    return tuple(dataclasses.replace(form_of(entry), origin=origin) for entry in _document(path).get("forms", ()))
+    """The forms in a file, made once; none where it is not there or of another schema.
+
+    What is no form, in a file that was cut or that somebody edited, is passed by.
+    """
+    entries = _document(path).get("forms")
+    found = (_sound_form(entry, origin) for entry in (entries if isinstance(entries, list) else ()))
+    return tuple(form for form in found if form is not None)
+
+
+def _sound_form(entry: Any, origin: str) -> Form | None:
+    """The form that `entry` stands for; None where it is none. Packaged ones are proven, and not looked at."""
+    try:
+        form = dataclasses.replace(form_of(entry), origin=origin)
+        if origin == "cache":
+            check_form(form)
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
+        return None
+    return form
 
 
 _ROW_DEFAULTS: dict[str, Any] = {"times": "1", "experts": "0", "chosen": "0", "aliases": (), "persistent": True}

@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from hfcount.formulas.expressions import evaluate, holds, namespace
+from hfcount.formulas.expressions import compiled, evaluate, holds, namespace
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
 
@@ -319,6 +319,23 @@ def filled_in(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, 
         else:
             filled.setdefault(key, default)
     return filled
+
+
+def check_form(form: Form) -> None:
+    """Raise TypeError or ValueError where a form that was read from a file is none that can be evaluated."""
+    for text in (*form.symbols.values(), *form.guards, *form.buffer_guards, *(form.tied_head or ())):
+        compiled(text)
+    for row in (*form.rows, *(form.buffers or ())):
+        for text in (*row.shape, row.times, row.experts, row.chosen):
+            compiled(text)
+        if not all(isinstance(each, str) for each in (row.name, row.module_class, row.component, *row.aliases)):
+            raise TypeError("a row whose names are no text")
+    mappings = (form.symbols, form.defaults, form.unsaid, form.renamed, form.lora, form.example, form.versions)
+    if not all(isinstance(each, Mapping) for each in mappings) or not isinstance(form.verified, int):
+        raise TypeError("a form without its fields")
+    if not form.rows or not all(map(isinstance, form.renamed.values(), [str] * len(form.renamed))):
+        raise TypeError("a form without parameters, or with names that are no text")
+    form.polynomials  # noqa: B018  # each size is one of the symbols
 
 
 def component_polynomials(form: Form) -> dict[str, Polynomial]:

@@ -15,7 +15,7 @@ from hfcount.sources.described import Described, Fault
 from hfcount.sources.folder import CHECKPOINT_SUFFIXES, refuse_bare_path
 from hfcount.sources.headers.checkpoint import Checkpoint
 from hfcount.sources.headers.readable import Readable
-from hfcount.sources.hub_errors import Subject, check_repo_id, no_answer, shown_endpoint
+from hfcount.sources.hub_errors import Subject, check_endpoint, check_repo_id, no_answer, shown_endpoint
 from hfcount.sources.hub_repository import HubRepository, client_for
 from hfcount.sources.repository import LocalFolder, Repository, is_checkpoint_file
 from hfcount.sources.requests_budget import RequestBudget
@@ -49,6 +49,7 @@ def describe(
     """
     if target.startswith("card:"):
         return _card(target.removeprefix("card:"))
+    check_endpoint()
     hub_id = target.removeprefix("hf:") if target.startswith("hf:") else None
     if hub_id is None:
         if (path := _local(target)) is not None:

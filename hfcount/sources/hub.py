@@ -17,7 +17,15 @@ from pathlib import Path
 
 from hfcount.errors import BadInput, NotFoundError, OfflineError, SourceError
 from hfcount.sources.config_json import MAX_CONFIG_BYTES, read_config_file
-from hfcount.sources.hub_errors import Subject, check_repo_id, no_answer, refusal, shown_endpoint, within
+from hfcount.sources.hub_errors import (
+    Subject,
+    check_endpoint,
+    check_repo_id,
+    no_answer,
+    refusal,
+    shown_endpoint,
+    within,
+)
 from hfcount.sources.source import Source
 
 logger = logging.getLogger(__name__)
@@ -61,6 +69,7 @@ def load_hub(
     Raises NotFoundError, GatedError, OfflineError, RateLimitedError or SourceError, and BadInput for an id
     that no repository can have.
     """
+    check_endpoint()
     from huggingface_hub import constants
 
     check_repo_id(repo_id)

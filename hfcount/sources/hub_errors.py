@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import os
+import re
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, InvalidStateError
@@ -60,6 +62,18 @@ def check_repo_id(repo_id: str) -> None:
         validate_repo_id(repo_id)
     except HFValidationError as error:
         raise BadInput(f"{repo_id!r} is neither a folder, nor a bundled card, nor a Hub id (OWNER/NAME)") from error
+
+
+def check_endpoint() -> None:
+    """Raise BadInput where HF_ENDPOINT is no address: huggingface_hub cannot even be imported with some of these."""
+    named = os.environ.get("HF_ENDPOINT")
+    if named is None:
+        return
+    try:
+        _ = urlsplit(named).port
+    except ValueError:
+        shown = re.sub(r"//[^/]*@", "//", named)  # a user and a password that it may hold
+        raise BadInput(f"HF_ENDPOINT={shown}: no address; write it as https://HOST, or unset it") from None
 
 
 def shown_endpoint() -> str:

@@ -133,7 +133,7 @@ def test_a_hub_that_sends_everybody_away_for_a_day_once(tmp_path: Path) -> None:
         first = command(hub, tmp_path / "home", *names, "-o", str(out), "--format", "json")
         assert first.returncode == 3, first.stderr
         assert first.stderr.splitlines() == [
-            "hfcount: 1 model could not be reached (rate limit); --resume asks for them again"
+            "hfcount: 1 model could not be read (rate limit); --resume asks for them again"
         ]
         answer = json.loads(first.stdout)
         assert answer["summary"]["unreached"] == 1

@@ -1,5 +1,4 @@
-"""A store that is deleted, replaced or cut while an audit writes to it ends the audit at the next model, in
-one line."""
+"""A store that is deleted, replaced or cut while an audit writes to it ends the audit at the next model."""
 
 from __future__ import annotations
 
@@ -48,17 +47,22 @@ def cut(path: Path) -> None:
     os.truncate(written(path), 10)
 
 
+def _fill(path: Path, spoil: Callable[[], object], *, resume: bool = False) -> None:
+    """Store some models, and one more after what `spoil` does."""
+    with open_store(path, resume=resume) as store:
+        for name in STORED:
+            store.add(name, findings_of(name))
+        spoil()
+        store.add("lab/3", findings_of("lab/3"))
+
+
 @pytest.mark.parametrize("spoil", [delete, rename, replace, remove_folder, cut])
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_it_is_noticed_with_the_next_model(suffix: str, spoil: Callable[[Path], None], tmp_path: Path) -> None:
     path = tmp_path / "folder" / f"findings{suffix}"
     path.parent.mkdir()
-    with pytest.raises(BadInput) as caught, open_store(path) as store:  # noqa: PT012
-        for name in STORED:
-            store.add(name, findings_of(name))
-        spoil(path)
-        store.add("lab/3", findings_of("lab/3"))
-        pytest.fail("stored into nothing")
+    with pytest.raises(BadInput) as caught:
+        _fill(path, lambda: spoil(path))
     said = str(caught.value)
     assert said.startswith(str(path)), said
     assert f"3 models ({ROWS} rows)" in said or (suffix == ".sqlite" and spoil is cut), said
@@ -68,10 +72,8 @@ def test_it_is_noticed_with_the_next_model(suffix: str, spoil: Callable[[Path], 
 
 def test_a_log_of_sqlite_that_is_deleted(tmp_path: Path) -> None:
     path = tmp_path / "findings.sqlite"
-    with pytest.raises(BadInput, match="something else changed it"), open_store(path) as store:  # noqa: PT012
-        store.add("lab/0", findings_of("lab/0"))
-        Path(f"{path}-wal").unlink()
-        store.add("lab/1", findings_of("lab/1"))
+    with pytest.raises(BadInput, match="something else changed it"):
+        _fill(path, Path(f"{path}-wal").unlink)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -93,23 +95,24 @@ def test_another_hand_in_the_finished_file_is_noticed(suffix: str, tmp_path: Pat
 def test_a_parquet_file_that_vanishes_keeps_the_journal(tmp_path: Path) -> None:
     path = tmp_path / "findings.parquet"
     with open_store(path) as store:
-        store.add("lab/0", findings_of("lab/0"))
-    with pytest.raises(BadInput, match=r"2 models .* were stored"), open_store(path, resume=True) as store:  # noqa: PT012
-        store.add("lab/1", findings_of("lab/1"))
-        path.unlink()
-    assert {row["target"] for row in read_rows(path)} == {"lab/1"}
+        store.add("lab/9", findings_of("lab/9"))
+    with pytest.raises(BadInput, match=r"5 models .* were stored"):
+        _fill(path, path.unlink, resume=True)
+    assert {row["target"] for row in read_rows(path)} == {*STORED, "lab/3"}
     assert written(path).exists()
 
 
 def test_a_full_disk_says_what_was_saved(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "findings.jsonl"
-    with pytest.raises(BadInput, match=r"No space left on device\); 1 models"), open_store(path) as store:  # noqa: PT012
-        store.add("lab/0", findings_of("lab/0"))
-        real = os.write
+    real = os.write
+
+    def fill_disk() -> None:
         monkeypatch.setattr(os, "write", lambda file, data: real(file, data[:7]) and _full())
-        store.add("lab/1", findings_of("lab/1"))
+
+    with pytest.raises(BadInput, match=r"No space left on device\); 3 models"):
+        _fill(path, fill_disk)
     monkeypatch.undo()
-    assert {row["target"] for row in read_rows(path)} == {"lab/0"}
+    assert {row["target"] for row in read_rows(path)} == set(STORED)
 
 
 def _full() -> int:
