@@ -221,6 +221,42 @@ def lora_anew(path: Path) -> str:
     return f"{path.stem:28s} {len(forms)} forms, {sets} of {4 * len(forms)} sets of targets known"
 
 
+def conditions_anew(path: Path) -> str:
+    """Hold the forms in a file against every field changed alone, and keep those that pass; a line on what changed."""
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    from hfcount.formulas import catalogue
+
+    forms, lost, seen, start = [], [], set[str](), time.perf_counter()
+    for form in catalogue.read(path):
+        try:
+            forms.append(form if form.single_changes else _conditioned(form, thorough=not seen))
+            seen.add(form.model_class)
+        except Exception as error:  # NoForm, and whatever odd classes raise: what did not pass is not shipped
+            lost.append(f"{form.model_class}: {type(error).__name__}: {str(error)[:200]}")
+    catalogue.write_forms(path, forms, default=catalogue.default_class(path.stem))
+    line = f"{path.stem:28s} {len(forms)} forms, {time.perf_counter() - start:.0f} s"
+    return "\n".join([line, *(f"  LOST {each}" for each in lost)])
+
+
+def _conditioned(form: Any, *, thorough: bool) -> Any:
+    """The form with the conditions that single fields call for; `thorough`: from its config as given too."""
+    from transformers import CONFIG_MAPPING
+
+    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
+    from hfcount.classes import model_class_named
+    from hfcount.formulas.config_fields import example_of
+    from hfcount.formulas.tracing.conditions import conditioned
+    from hfcount.formulas.tracing.search import Subject
+
+    model_class = model_class_named(form.model_class)
+    assert model_class is not None
+    known = form.model_type in CONFIG_MAPPING  # which has no `get` of its own
+    config_class = CONFIG_MAPPING[form.model_type] if known else model_class.config_class
+    subject = Subject(raw=example_of(form), config_class=config_class, model_class=model_class)
+    return conditioned(form, subject, bases_wanted=2 if thorough else 1)
+
+
 def default_classes() -> dict[str, str]:
     """model type -> the class that a config of it is built as where it names none (hfcount/classes.py)."""
     from transformers.models.auto import modeling_auto
@@ -259,13 +295,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--dry-run", action="store_true", help="print the table, write no file")
     parser.add_argument("--lora", action="store_true", help="only record anew what PEFT attaches; trace nothing")
+    parser.add_argument(
+        "--conditions", action="store_true", help="only hold forms that were not yet against single changed fields"
+    )
     arguments = parser.parse_args()
-    if arguments.lora:
+    if arguments.lora or arguments.conditions:
         from hfcount.formulas.catalogue import PACKAGED
 
         names = arguments.types.split(",") if arguments.types else [path.stem for path in PACKAGED.glob("*.json")]
         with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
-            for line in pool.imap_unordered(lora_anew, [PACKAGED / f"{name}.json" for name in sorted(names)]):
+            for line in pool.imap_unordered(lora_anew if arguments.lora else conditions_anew, [PACKAGED / f"{name}.json" for name in sorted(names)]):
                 print(line, flush=True)
         return
     groups = targets()

@@ -70,8 +70,11 @@ def write_forms(path: Path, entries: Iterable[Form], *, default: str | None = No
     document: dict[str, Any] = {"schema": SCHEMA}
     if default is not None:
         document["default_class"] = default
+    entries = list(entries)
+    shared = dict(entries[0].kinds) if entries else {}
+    document["kinds"] = _by_kind(shared)
     head = json.dumps(document, ensure_ascii=False)[:-1]
-    body = ",\n".join(_written(form) for form in entries)
+    body = ",\n".join(_written(form, shared) for form in entries)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(f'{head}, "forms": [\n{body}\n]}}\n', encoding="utf-8")
@@ -126,20 +129,35 @@ def read(path: Path, origin: str = "catalogue") -> tuple[Form, ...]:
 
     What is no form, in a file that was cut or that somebody edited, is passed by.
     """
-    entries = _document(path).get("forms")
-    found = (_sound_form(entry, origin) for entry in (entries if isinstance(entries, list) else ()))
+    document = _document(path)
+    shared, entries = _by_field(document.get("kinds")), document.get("forms")
+    found = (_sound_form(entry, shared, origin) for entry in (entries if isinstance(entries, list) else ()))
     return tuple(form for form in found if form is not None)
 
 
-def _sound_form(entry: Any, origin: str) -> Form | None:
+def _sound_form(entry: Any, kinds: Mapping[str, str], origin: str) -> Form | None:
     """The form that `entry` stands for; None where it is none. Packaged ones are proven, and not looked at."""
     try:
-        form = dataclasses.replace(form_of(entry), origin=origin)
+        form = dataclasses.replace(form_of({"kinds": kinds, **entry}), origin=origin)
         if origin == "cache":
             check_form(form)
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError):
         return None
     return form
+
+
+def _by_kind(kinds: Mapping[str, str]) -> dict[str, str]:
+    """Field -> kind, as kind -> its fields with blanks between: a third as long."""
+    found: dict[str, list[str]] = {}
+    for field, kind in kinds.items():
+        found.setdefault(kind, []).append(field)
+    return {kind: " ".join(fields) for kind, fields in found.items()}
+
+
+def _by_field(kinds: Any) -> dict[str, str]:
+    if not isinstance(kinds, Mapping):
+        return {}
+    return {field: kind for kind, fields in kinds.items() for field in str(fields).split()}
 
 
 _ROW_DEFAULTS: dict[str, Any] = {"times": "1", "experts": "0", "chosen": "0", "aliases": (), "persistent": True}
@@ -176,10 +194,12 @@ def _row_of(entry: Mapping[str, Any]) -> Row:
     return Row(**values)
 
 
-def _written(form: Form) -> str:
-    """The entry with each field on a line of its own, and each row, guard and symbol too."""
+def _written(form: Form, shared: Mapping[str, str]) -> str:
+    """The entry with each field on a line of its own, and each row, guard and symbol too; no kinds that are `shared`."""
     lines = []
     for key, value in entry_of(form).items():
+        if key == "kinds" and value == shared:
+            continue
         name = json.dumps(key)
         if isinstance(value, list) and value:
             rows = ",\n".join(f"    {json.dumps(each, ensure_ascii=False)}" for each in value)

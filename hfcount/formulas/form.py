@@ -10,10 +10,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hfcount.formulas.expressions import compiled, evaluate, holds, namespace
+from hfcount.formulas.kinds import refusal
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
 
@@ -86,12 +87,14 @@ class Form:
             where something is.
         noticed: dotted fields that the class would look at and that the traced config did not have.
         renamed: other names of fields, dotted -> the names that the expressions use.
+        kinds: dotted field -> the kind of value that its class takes, see `hfcount.formulas.kinds`.
         rows: the parameters; `buffers` the buffers (None where their shapes were not followed), known only where
             `buffer_guards` hold as well.
         tied_head: the shape of an LM head that is tied to the embedding, or None.
         lora: what PEFT attaches, by kind of targets: see `hfcount.fast.lora`.
         example: what it was traced from: {"card": "gpt2"} or {"config": the raw fields}.
         verified: how many randomly drawn configs it was held against.
+        single_changes: how many configs that change one field, known to the form or not, it was held against.
         versions: of transformers and PEFT.
         origin: "traced", "catalogue" or "cache".
     """
@@ -104,6 +107,7 @@ class Form:
     unsaid: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     noticed: tuple[str, ...] = ()
     renamed: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    kinds: Mapping[str, str] = dataclasses.field(default_factory=dict)
     rows: tuple[Row, ...]
     buffers: tuple[Row, ...] | None = None
     buffer_guards: tuple[str, ...] = ()
@@ -111,6 +115,7 @@ class Form:
     lora: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     example: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     verified: int = 0
+    single_changes: int = 0
     versions: Mapping[str, str] = dataclasses.field(default_factory=dict)
     origin: str = "traced"
 
@@ -181,9 +186,14 @@ class FormOnConfig:
         self.raw = raw
 
     @functools.cached_property
+    def _given(self) -> dict[str, Any]:
+        """The config by the names that the expressions use."""
+        return _by_own_names(self.raw, self.form.renamed)
+
+    @functools.cached_property
     def fields(self) -> dict[str, Any]:
         """The config as the expressions read it: older names replaced, defaults filled in."""
-        given = _by_own_names(self.raw, self.form.renamed)
+        given = dict(self._given)
         for name, inner in self.form.unsaid.items():
             if not isinstance(given.get(name), Mapping):
                 given[name] = inner
@@ -193,30 +203,29 @@ class FormOnConfig:
     def _names(self) -> dict[str, Any]:
         return namespace(self.fields)
 
+    def _broken(self) -> Iterator[str]:
+        """The conditions that the config does not meet, one after the other."""
+        form, raw = self.form, self.raw
+        yield from (f"{path} is not given" for path in form.noticed if _has(raw, path))
+        for alias, name in form.renamed.items():
+            if _differ(raw, alias, name):
+                yield f"{alias} and {name} are the same"
+        if labels_disputed(raw):
+            yield "id2label has as many labels as num_labels says"
+        if (kind := refusal(self._given, form.kinds)) is not None:
+            yield kind
+        sizes = (f"({text}) >= 0" for text in form.symbols.values())
+        yield from (guard for guard in (*form.guards, *sizes) if not holds(guard, self._names))
+
     @functools.cached_property
     def broken_guards(self) -> list[str]:
         """The conditions that the config does not meet; empty where the form holds for it."""
-        form, raw = self.form, self.raw
-        noticed = [f"{path} is not given" for path in form.noticed if _has(raw, path)]
-        noticed += [
-            f"{alias} and {name} are the same" for alias, name in form.renamed.items() if _differ(raw, alias, name)
-        ]
-        if labels_disputed(raw):
-            noticed.append("id2label has as many labels as num_labels says")
-        sizes = [f"({text}) >= 0" for text in form.symbols.values()]
-        return noticed + [guard for guard in (*form.guards, *sizes) if not holds(guard, self._names)]
+        return list(self._broken())
 
     @functools.cached_property
     def covered(self) -> bool:
         """Whether the form holds for the config: no guard is broken. The first that is settles it."""
-        form, raw = self.form, self.raw
-        return (
-            not any(_has(raw, path) for path in form.noticed)
-            and not any(_differ(raw, alias, name) for alias, name in form.renamed.items())
-            and not labels_disputed(raw)
-            and all(holds(guard, self._names) for guard in form.guards)
-            and all(holds(f"({text}) >= 0", self._names) for text in form.symbols.values())
-        )
+        return next(self._broken(), None) is None
 
     @functools.cached_property
     def knows_buffers(self) -> bool:

@@ -77,7 +77,7 @@ def drawn(form: Form, base: Mapping[str, Any], chance: random.Random, *, share: 
 def one_by_one(form: Form, base: Mapping[str, Any], chance: random.Random) -> Iterator[dict[str, Any]]:
     """Configs that the form covers and that differ from `base` in one field that it reads, each field in turn."""
     read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
-    layers, raw = layer_fields(form), _of_few_layers(form, base)
+    layers, raw = layer_fields(form), few_layers(form, base)
     for place in _places(raw):
         path = _path(place)
         if path in read:
@@ -88,7 +88,7 @@ def one_by_one(form: Form, base: Mapping[str, Any], chance: random.Random) -> It
                     break
 
 
-def _of_few_layers(form: Form, base: Mapping[str, Any]) -> dict[str, Any]:
+def few_layers(form: Form, base: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with few layers, where the form covers that: quicker to build, and as telling."""
     raw, chance = copy.deepcopy(dict(base)), random.Random(0)
     layers = layer_fields(form)

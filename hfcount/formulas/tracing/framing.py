@@ -56,9 +56,16 @@ _Present = (bool, int, float, str, list, tuple, dict, type(None))
 
 def _noticed(config: Any, prefix: str = "") -> list[str]:
     """Dotted names, no fields of the class, that its own code asks of what it is given: older names, mostly."""
-    import dataclasses as declared
+    fields = {field.name for field in dataclasses.fields(config)} | set(getattr(config, "attribute_map", {}))
+    names = (name for name in asked_names(config) if name not in fields and name not in RUN_TIME)
+    found = {f"{prefix}{name}": None for name in names}
+    for field, inner in _inner_configs(config):
+        found.update(dict.fromkeys(_noticed(inner, f"{prefix}{field}.")))
+    return list(found)
 
-    fields = {field.name for field in declared.fields(config)} | set(getattr(config, "attribute_map", {}))
+
+def asked_names(config: Any) -> list[str]:
+    """The names that stand as strings in the code that makes a config object: what it may ask of what it is given."""
     found: dict[str, None] = {}
     for cls in type(config).__mro__:
         if not cls.__module__.startswith(("transformers.models.", "hfcount.minigpt")):
@@ -66,10 +73,8 @@ def _noticed(config: Any, prefix: str = "") -> list[str]:
         for name in ("__post_init__", "__init__"):
             code = getattr(vars(cls).get(name), "__code__", None)
             for text in _strings(code) if code is not None else ():
-                if text.isidentifier() and len(text) > 2 and text not in fields and text not in RUN_TIME:
-                    found.setdefault(f"{prefix}{text}")
-    for field, inner in _inner_configs(config):
-        found.update(dict.fromkeys(_noticed(inner, f"{prefix}{field}.")))
+                if text.isidentifier() and len(text) > 2:
+                    found.setdefault(text)
     return list(found)
 
 
