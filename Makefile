@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 READY := $(VENV)/.ready
 
-.PHONY: help demo test quick lint docs cards catalogue lowest clean
+.PHONY: help demo test quick lint docs cards catalogue sweep lowest clean
 
 help:
 	@echo "make demo     hfcount gpt2 --lora-r 8"
@@ -15,6 +15,7 @@ help:
 	@echo "make docs     the documentation as a site, in site/"
 	@echo "make cards    write model_cards/ anew from scripts/facts/"
 	@echo "make catalogue trace and verify every closed form anew: about an hour on two cores"
+	@echo "make sweep    every field of every type changed alone, the packaged forms against the classes: over an hour"
 	@echo "make lowest   the quick tests at the lowest supported transformers and PEFT"
 
 demo: $(READY)
@@ -39,6 +40,9 @@ cards: $(READY)
 
 catalogue: $(READY)
 	$(BIN)/python scripts/build_catalogue.py
+
+sweep: $(READY)
+	$(BIN)/python scripts/single_fields.py
 
 # The stamp is made last, so that a set-up that was interrupted is done again and a finished one is not.
 $(READY): pyproject.toml constraints.txt

@@ -178,6 +178,7 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
                     return "covered", "", None
                 return "WRONG", wrong, None
         form = find_form(target.raw, config_class, model_class, example=target.example)
+        form = _conditioned(form, subject, thorough=not forms)
         return "traced", "", _with_lora(form, subject)
     except BadInput as error:
         return "not built", target.hopeless or str(error), None
@@ -200,20 +201,13 @@ def lora_anew(path: Path) -> str:
     """Record anew what PEFT attaches to the forms in a file; a line on what is known."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
-    from transformers import CONFIG_MAPPING
-
-    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
-    from hfcount.classes import model_class_named
     from hfcount.formulas import catalogue
-    from hfcount.formulas.config_fields import example_of
     from hfcount.formulas.tracing.framing import misplaced
-    from hfcount.formulas.tracing.search import Subject
+    from hfcount.formulas.tracing.search import subject_of
 
     forms, sets = [], 0
     for form in catalogue.read(path):
-        model_class = model_class_named(form.model_class)
-        assert model_class is not None
-        subject = Subject(raw=example_of(form), config_class=CONFIG_MAPPING[form.model_type], model_class=model_class)
+        subject = subject_of(form)
         noticed = dict.fromkeys((*form.noticed, *misplaced(form, subject.raw, subject.config_class)))
         forms.append(_with_lora(dataclasses.replace(form, noticed=tuple(noticed), lora={}), subject))
         sets += len(forms[-1].lora.get("sets", ()))
@@ -226,11 +220,13 @@ def conditions_anew(path: Path) -> str:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     from hfcount.formulas import catalogue
+    from hfcount.formulas.tracing.search import subject_of
 
     forms, lost, seen, start = [], [], set[str](), time.perf_counter()
     for form in catalogue.read(path):
         try:
-            forms.append(form if form.single_changes else _conditioned(form, thorough=not seen))
+            done = form.single_changes
+            forms.append(form if done else _conditioned(form, subject_of(form), thorough=not seen))
             seen.add(form.model_class)
         except Exception as error:  # NoForm, and whatever odd classes raise: what did not pass is not shipped
             lost.append(f"{form.model_class}: {type(error).__name__}: {str(error)[:200]}")
@@ -239,22 +235,15 @@ def conditions_anew(path: Path) -> str:
     return "\n".join([line, *(f"  LOST {each}" for each in lost)])
 
 
-def _conditioned(form: Any, *, thorough: bool) -> Any:
-    """The form with the conditions that single fields call for; `thorough`: from its config as given too."""
-    from transformers import CONFIG_MAPPING
+def _conditioned(form: Any, subject: Any, *, thorough: bool) -> Any:
+    """The form with the conditions that single fields call for; `thorough`: with more values, see `conditioned`."""
+    from transformers import PreTrainedConfig
 
-    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
-    from hfcount.classes import model_class_named
-    from hfcount.formulas.config_fields import example_of
     from hfcount.formulas.tracing.conditions import conditioned
-    from hfcount.formulas.tracing.search import Subject
 
-    model_class = model_class_named(form.model_class)
-    assert model_class is not None
-    known = form.model_type in CONFIG_MAPPING  # which has no `get` of its own
-    config_class = CONFIG_MAPPING[form.model_type] if known else model_class.config_class
-    subject = Subject(raw=example_of(form), config_class=config_class, model_class=model_class)
-    return conditioned(form, subject, bases_wanted=2 if thorough else 1)
+    # from_dict writes each config out for a log that nobody reads, which takes half of its time
+    PreTrainedConfig.__repr__ = object.__repr__  # type: ignore[method-assign]
+    return conditioned(form, subject, thorough=thorough)
 
 
 def default_classes() -> dict[str, str]:
@@ -302,9 +291,10 @@ def main() -> None:
     if arguments.lora or arguments.conditions:
         from hfcount.formulas.catalogue import PACKAGED
 
-        names = arguments.types.split(",") if arguments.types else [path.stem for path in PACKAGED.glob("*.json")]
+        names = arguments.types.split(",") if arguments.types else sorted(path.stem for path in PACKAGED.glob("*.json"))
+        anew = lora_anew if arguments.lora else conditions_anew
         with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
-            for line in pool.imap_unordered(lora_anew if arguments.lora else conditions_anew, [PACKAGED / f"{name}.json" for name in sorted(names)]):
+            for line in pool.imap_unordered(anew, [PACKAGED / f"{name}.json" for name in names]):
                 print(line, flush=True)
         return
     groups = targets()

@@ -113,8 +113,6 @@ def check_fields(form: Form, raw: Mapping[str, Any]) -> None:
             flat = [inner for inner in default if inner in raw]
             if flat:  # older configs have the fields of a nested config beside it, which some classes understand
                 raise NotCovered(f"{flat[0]} stands outside {name}")
-    if raw.get("per_layer_config"):
-        raise NotCovered("layers have sizes of their own")
     _check_heads(PlainConfig(fields, form.renamed))
 
 

@@ -104,11 +104,13 @@ def form_for(source: Source, settings: Sequence[str] = (), **how: Any) -> Form |
 
 
 def _traced(subject: Any, source: Source) -> Form:
+    from hfcount.formulas.tracing.conditions import conditioned
     from hfcount.formulas.tracing.search import find_form
 
     logger.info("tracing the closed form of %s", subject.model_class.__name__)
     example = {"card": source.model} if source.kind == "card" else None
     form = find_form(subject.raw, subject.config_class, subject.model_class, example=example)
+    form = conditioned(form, subject, thorough=False)
     if not subject.model_class.__module__.startswith(("transformers.", "hfcount.")):
         return form  # a repository's own code is known by no version: its form is good for this run
     try:

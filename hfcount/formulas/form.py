@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from hfcount.formulas.expressions import compiled, evaluate, holds, namespace
+from hfcount.formulas.given import by_own_names, completed, disputes
 from hfcount.formulas.kinds import refusal
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
@@ -188,34 +189,26 @@ class FormOnConfig:
     @functools.cached_property
     def _given(self) -> dict[str, Any]:
         """The config by the names that the expressions use."""
-        return _by_own_names(self.raw, self.form.renamed)
+        return by_own_names(self.raw, self.form.renamed)
 
     @functools.cached_property
     def fields(self) -> dict[str, Any]:
         """The config as the expressions read it: older names replaced, defaults filled in."""
-        given = dict(self._given)
-        for name, inner in self.form.unsaid.items():
-            if not isinstance(given.get(name), Mapping):
-                given[name] = inner
-        return _with_labels(filled_in(given, self.form.defaults))
+        return completed(self._given, self.form.unsaid, self.form.defaults)
 
     @functools.cached_property
     def _names(self) -> dict[str, Any]:
         return namespace(self.fields)
 
     def _broken(self) -> Iterator[str]:
-        """The conditions that the config does not meet, one after the other."""
-        form, raw = self.form, self.raw
-        yield from (f"{path} is not given" for path in form.noticed if _has(raw, path))
-        for alias, name in form.renamed.items():
-            if _differ(raw, alias, name):
-                yield f"{alias} and {name} are the same"
-        if labels_disputed(raw):
-            yield "id2label has as many labels as num_labels says"
+        """Yield the conditions that the config does not meet."""
+        form = self.form
+        yield from disputes(self.raw, form.noticed, form.renamed)
         if (kind := refusal(self._given, form.kinds)) is not None:
             yield kind
-        sizes = (f"({text}) >= 0" for text in form.symbols.values())
-        yield from (guard for guard in (*form.guards, *sizes) if not holds(guard, self._names))
+        yield from (guard for guard in form.guards if not holds(guard, self._names))
+        sizes = form.symbols.values()
+        yield from (f"({text}) >= 0" for text in sizes if not holds(f"0 <= ({text}) < 2**63", self._names))
 
     @functools.cached_property
     def broken_guards(self) -> list[str]:
@@ -265,69 +258,6 @@ def _valued(row: Row, names: dict[str, Any]) -> RowValue:
         experts=int(evaluate(row.experts, names)),
         chosen=int(evaluate(row.chosen, names)),
     )
-
-
-def _with_labels(raw: dict[str, Any]) -> dict[str, Any]:
-    """How many labels a classifier has: as many as `id2label` names, else two (transformers' PreTrainedConfig)."""
-    named = raw.get("id2label")
-    if isinstance(named, Mapping):
-        raw["num_labels"] = len(named)
-    raw.setdefault("num_labels", 2)
-    return {
-        key: _with_labels(dict(value)) if isinstance(value, Mapping) and key.endswith("config") else value
-        for key, value in raw.items()
-    }
-
-
-def labels_disputed(raw: Mapping[str, Any]) -> bool:
-    """Whether `num_labels` and `id2label` say two things, here or in a config inside."""
-    named, number = raw.get("id2label"), raw.get("num_labels")
-    if isinstance(named, Mapping) and number is not None and number != len(named):
-        return True
-    return any(labels_disputed(value) for value in raw.values() if isinstance(value, Mapping))
-
-
-_NOTHING = object()
-
-
-def _at(raw: Mapping[str, Any], path: str) -> Any:
-    value: Any = raw
-    for part in path.split("."):
-        value = value.get(part, _NOTHING) if isinstance(value, Mapping) else _NOTHING
-    return value
-
-
-def _has(raw: Mapping[str, Any], path: str) -> bool:
-    return _at(raw, path) is not _NOTHING
-
-
-def _differ(raw: Mapping[str, Any], alias: str, name: str) -> bool:
-    """Whether a field is given by both of its names, with two values."""
-    one = _at(raw, alias)
-    return one is not _NOTHING and (other := _at(raw, name)) is not _NOTHING and one != other
-
-
-def _by_own_names(raw: Mapping[str, Any], renamed: Mapping[str, str], prefix: str = "") -> dict[str, Any]:
-    """`raw` by the names that the expressions use, configs inside it too."""
-    result: dict[str, Any] = {}
-    for key, value in raw.items():
-        name = renamed.get(f"{prefix}{key}", f"{prefix}{key}").removeprefix(prefix)
-        if name == key or name not in raw:
-            inside = isinstance(value, Mapping) and any(each.startswith(f"{prefix}{name}.") for each in renamed)
-            result[name] = _by_own_names(value, renamed, f"{prefix}{name}.") if inside else value
-    return result
-
-
-def filled_in(raw: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """`raw` over `defaults`, nested mappings too. A nested config that is null is one with its defaults."""
-    filled = dict(raw)
-    for key, default in defaults.items():
-        if isinstance(default, Mapping):
-            given = filled.get(key)
-            filled[key] = filled_in(given if isinstance(given, Mapping) else {}, default)
-        else:
-            filled.setdefault(key, default)
-    return filled
 
 
 def check_form(form: Form) -> None:

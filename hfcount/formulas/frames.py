@@ -6,8 +6,7 @@ class's default; a missing cell is null. Columns that the class knows and the co
 Arithmetic goes over whole columns; what is none (strings, lists, null) is worked out once for each combination of the
 fields that it reads.
 
-A form says what a config has that its class accepts. A class may refuse more than the form's conditions do, such as a
-width that its heads do not divide: such a row has the number of its formula.
+A row that breaks a condition of the form, or whose cell is of another kind than its field, has no number.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from hfcount.errors import BadInput
 from hfcount.formulas.expressions import evaluate as worked_out
 from hfcount.formulas.expressions import field_paths, holds, namespace
 from hfcount.formulas.form import Form, component_polynomials
+from hfcount.formulas.kinds import fits, in_words
 from hfcount.formulas.paths import at, every, put, related, take_out
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.vectors import LARGEST, Columns, Ints, NotVectorised
@@ -92,10 +92,21 @@ class Table:
         for path, column in self._cells.items():
             if path == "model_type":
                 yield f"{path} is {self.form.model_type}", np.array([each == self.form.model_type for each in column])
+            elif path in self.form.kinds:
+                yield f"{path} is {in_words(self.form.kinds[path])}", self._fitting(path, self.form.kinds[path])
             elif self._ints[path] is None and type(_at(self._base, path, self.form)) is int:
-                yield f"{path} is a whole number", self._by_code((path,), _is_whole, bool)
+                yield f"{path} is a whole number", self._by_code((path,), lambda cell: cell is None or _is_whole(cell), bool)
         for guard in (*self.form.guards, *sizes):
             yield guard, self._truth(guard)
+
+    def _fitting(self, path: str, kind: str) -> Any:
+        """Say which cells of a column are of its field's kind."""
+        dtype = self._cells[path].dtype.kind
+        if dtype in "iu":
+            return np.broadcast_to(fits(0, kind), self.rows)
+        if dtype == "f":  # of which pandas makes whole numbers beside others
+            return self._by_code((path,), lambda cell: fits(int(cell) if _is_whole(cell) else cell, kind), bool)
+        return self._by_code((path,), lambda cell: fits(cell, kind), bool)
 
     def _truth(self, text: str) -> Any:
         try:
@@ -271,7 +282,7 @@ def _codes_of(column: pd.Series) -> Any:
 
 
 def _is_whole(cell: Any) -> bool:
-    return cell is None or isinstance(cell, int) or (isinstance(cell, float) and cell.is_integer())
+    return isinstance(cell, int) or (isinstance(cell, float) and cell.is_integer())
 
 
 def _at(base: Mapping[str, Any], path: str, form: Form) -> Any:

@@ -16,10 +16,11 @@ ANY = "any"
 
 
 def refusal(given: Mapping[str, Any], kinds: Mapping[str, str], prefix: str = "") -> str | None:
-    """Name the first condition that a value in `given`, or in a config inside it, breaks; None if there is none.
+    """Name the first condition that a value in `given`, or in a config inside it, breaks; None for none.
 
-    `kinds` maps dotted fields to kinds. Besides them: `id2label` numbers its labels, `dtype` names a floating type of
-    torch, and rotary embeddings have the keys that their type needs (transformers' `validate_rope`).
+    `kinds` maps dotted fields to kinds. Besides them: `id2label` numbers its labels, `num_labels` counts them, `dtype`
+    names a floating type of torch, rotary embeddings have the keys that their type needs (transformers'
+    `validate_rope`), and no layer has sizes of its own.
 
     >>> refusal({"n_head": 8.5}, {"n_head": "int|null"})
     'n_head is int or null'
@@ -27,10 +28,14 @@ def refusal(given: Mapping[str, Any], kinds: Mapping[str, str], prefix: str = ""
     for name, value in given.items():
         path = f"{prefix}{name}"
         if path in kinds and not fits(value, kinds[path]):
-            return f"{path} is {kinds[path].replace('|', ' or ')}"
+            return f"{path} is {in_words(kinds[path])}"
         if name == "id2label" and value is not None:
             if not isinstance(value, dict) or not all(str(key).strip().lstrip("-").isdecimal() for key in value):
                 return f"{path} maps numbers to labels"
+        elif name == "num_labels" and type(value) is not int:
+            return f"{path} is int"
+        elif name == "per_layer_config" and value:
+            return f"{path} is not given"
         elif name in ("dtype", "torch_dtype") and value not in (None, "float64", "float32", "float16", "bfloat16"):
             return f"{path} names a floating type of torch"
         elif name in ("rope_parameters", "rope_scaling") and value is not None and not turns(value):
@@ -40,8 +45,13 @@ def refusal(given: Mapping[str, Any], kinds: Mapping[str, str], prefix: str = ""
     return None
 
 
+def in_words(kind: str) -> str:
+    """Return a kind as a condition names it: "int or null"."""
+    return kind.replace("|", " or ")
+
+
 def turns(rope: Any) -> bool:
-    """Say whether rotary embeddings can be made of a `rope_parameters`, or of one that has a part per layer type.
+    """Say whether rotary embeddings can be made of a `rope_parameters`, or of its part per layer type.
 
     Follows transformers' modeling_rope_utils: the keys that each type needs; the others have defaults.
     """

@@ -1,45 +1,56 @@
 """A form as a Python function that can be pasted and run: config.json as a dict in, the parameters out.
 
-The source needs no hfcount and imports nothing but math. It does what `Form.evaluated` does: fills in the class's
-defaults, replaces older names of fields, checks the conditions, and adds up the components.
+The source needs no hfcount and imports nothing but math. It carries the functions by which a form reads a config
+(`hfcount.formulas.given`, `hfcount.formulas.kinds`), so it answers and refuses what `Form.evaluated` does.
 """
 
 from __future__ import annotations
 
 import ast
+import functools
+import inspect
 import io
 import json
+import math
 import re
 import textwrap
 import tokenize
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from hfcount.formulas.activations import ACTIVATIONS
 from hfcount.formulas.expressions import FUNCTIONS, field_paths
 from hfcount.formulas.form import Form, component_polynomials
+from hfcount.formulas.given import (
+    by_own_names, completed, disputes, filled_in, given_at, labels_disputed, with_labels,
+)  # fmt: skip
+from hfcount.formulas.kinds import fits, in_words, refusal, turns
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
 
 _WIDTH = 119
-_HELPERS = ("config", "size", "labels", "absent", "ACTIVATIONS")
+_HELPERS = ("config", "size", "absent", "ACTIVATIONS")
 """Names of the function's own that are still needed where symbols have been assigned."""
+
+_CARRIED = (
+    disputes, given_at, labels_disputed, by_own_names, refusal, in_words, turns, fits, completed, filled_in, with_labels,
+)  # fmt: skip
+"""The functions that read a config, which stand in the source as they do in hfcount, without annotations."""
 
 
 def python_source(form: Form) -> str:
-    """The source of `parameters(config)`; it raises ValueError, with the condition, where the form does not hold."""
+    """Return the source of `parameters(config)`; it raises ValueError, with the condition, where the form does not hold."""
     polynomials = component_polynomials(form)
     used = sum(polynomials.values(), Polynomial.constant(0)).symbols
     symbols = {name: text for name, text in form.symbols.items() if name in used}
     conditions = [*form.guards, *_unused_sizes(form, used)]
-    texts = [*symbols.values(), *conditions]
-    paths = {path for text in texts for path in field_paths(text)}
-    writer = _Writer(form, paths, helpers={name: _free(name, symbols) for name in _HELPERS})
+    paths = {path for text in (*symbols.values(), *conditions) for path in field_paths(text)}
+    writer = _Writer(form, helpers={name: _free(name, symbols) for name in _HELPERS})
     checks = [(guard, writer.expression(guard)) for guard in conditions]
     sizes = [(name, writer.expression(text)) for name, text in symbols.items()]
     lines = [
-        *_fields(form, writer),
-        *(line for line in writer.helper_lines()),
+        *_reading(form, paths, writer.config),
+        *writer.helper_lines(),
         *_conditions(checks),
         *_sizes(sizes, writer.helpers["size"]),
         *_total(polynomials),
@@ -52,7 +63,7 @@ def _unused_sizes(form: Form, used: Iterable[str]) -> Iterator[str]:
     """The condition that a size which stands in no parameter's shape (in a buffer's, say) is none below 0."""
     for name, text in form.symbols.items():
         if name not in used and f"{text} > 0" not in form.guards:
-            yield f"{text} >= 0" if re.fullmatch(r"[\w.]+", text) else f"({text}) >= 0"
+            yield f"0 <= {text} < 2**63" if re.fullmatch(r"[\w.]+", text) else f"0 <= ({text}) < 2**63"
 
 
 def _free(name: str, taken: Iterable[str]) -> str:
@@ -68,75 +79,71 @@ def _opening(form: Form, writer: _Writer) -> list[str]:
         f"def parameters({writer.config}):",
         f'    """Parameters of {form.model_class}; `{writer.config}` is its config.json as a dict.',
         "",
-        f"    Verified on {form.verified} random configs{stamp}. Raises ValueError where the form does not hold.",
+        f"    Verified on {form.verified + form.single_changes} configs{stamp}. Raises ValueError where the form does not hold.",
         '    """',
     ]
 
 
-def _fields(form: Form, writer: _Writer) -> list[str]:
-    """Lines that refuse fields which the form knows nothing of, rename others and fill in defaults."""
-    config, read = writer.config, writer.read
-    inner = [alias for alias, name in form.renamed.items() if "." in alias and (alias in read or name in read)]
-    lines = list(_refusals([*form.noticed, *inner], config))
-    renamed = {
-        alias: name for alias, name in form.renamed.items() if "." not in alias and (alias in read or name in read)
-    }
-    if renamed:
-        lines += [
-            *_assigned("renamed", renamed),
-            "for alias, name in renamed.items():",
-            f"    if alias in {config} and name in {config} and {config}[alias] != {config}[name]:",
-            '        raise ValueError(f"the form holds only where {alias} and {name} are the same")',
-            f"{config} = {{",
-            f"    renamed.get(key, key): value for key, value in {config}.items() if renamed.get(key) not in {config}",
-            "}",
-        ]
-    unsaid = _picked(form.unsaid, writer.paths)
-    if unsaid:
-        lines += [
-            *_assigned("unsaid", unsaid),
-            "for key, inner in unsaid.items():",
-            f"    if not isinstance({config}.get(key), dict):",
-            f"        {config} = {{**{config}, key: inner}}",
-        ]
-    defaults = _picked(form.defaults, writer.paths)
-    if any(isinstance(value, Mapping) for value in defaults.values()):
-        lines += [
-            *_assigned("defaults", defaults),
-            *_FILLED.splitlines(),
-            "",
-            f"{config} = filled({config}, defaults)",
-        ]
-    elif defaults:
-        lines += [*_assigned("defaults", defaults), f"{config} = {{**defaults, **{config}}}"]
-    return lines
+def _reading(form: Form, paths: Iterable[str], config: str) -> list[str]:
+    """Return lines that refuse what the form knows nothing of, put own names for others and fill in defaults."""
+    return [
+        *_assigned("noticed", tuple(form.noticed)),
+        *_assigned("renamed", form.renamed),
+        *_kinds(form.kinds),
+        *_assigned("unsaid", _picked(form.unsaid, paths)),
+        *_assigned("defaults", _picked(form.defaults, paths)),
+        *(line for function in _CARRIED for line in ("", *_definition(function))),
+        "",
+        f"broken = next(disputes({config}, noticed, renamed), None)",
+        f"{config} = by_own_names({config}, renamed)",
+        f"broken = broken or refusal({config}, kinds)",
+        "if broken:",
+        '    raise ValueError(f"the form holds only where {broken}")',
+        f"{config} = completed({config}, unsaid, defaults)",
+    ]
 
 
-_FILLED = '''
-def filled(given, defaults):
-    """`given` over `defaults`; a nested config that is null is one with its defaults."""
-    given = dict(given) if isinstance(given, dict) else {}
-    for key, default in defaults.items():
-        given[key] = filled(given.get(key), default) if isinstance(default, dict) else given.get(key, default)
-    return given'''
+def _kinds(kinds: Mapping[str, str]) -> list[str]:
+    """Return lines that say which kind each field has, the fields of a kind together."""
+    fields: dict[str, list[str]] = {}
+    for path, kind in kinds.items():
+        fields.setdefault(kind, []).append(path)
+    lines = []
+    for kind, paths in fields.items():
+        first, *others = textwrap.wrap(" ".join(paths), _WIDTH - 24 - len(kind), break_on_hyphens=False)
+        lines += [f"    {_literal(kind)}: {_literal(first)}", *(f"        {_literal(f' {each}')}" for each in others)]
+        lines[-1] += ","
+    together = "kinds = {field: kind for kind, fields in kinds.items() for field in fields.split()}"
+    return ["kinds = {", *lines, "}", together] if lines else ["kinds = {}"]
 
 
-def _refusals(paths: Iterable[str], config: str) -> Iterator[str]:
-    """For fields that the class would look at and that the function knows nothing of: they must not be given."""
-    by_parent: dict[str, list[str]] = {}
-    for path in paths:
-        parent, _, last = path.rpartition(".")
-        by_parent.setdefault(parent, []).append(last)
-    for parent, names in by_parent.items():
-        holder, tests = config, list[str]()
-        for scope in parent.split(".") if parent else ():
-            tests.append(f"isinstance({holder}.get({_literal(scope)}), dict)")
-            holder = f"{holder}[{_literal(scope)}]"
-        prefix = f"{parent}." if parent else ""
-        listed = ", ".join(map(_literal, names)) + ("," if len(names) == 1 else "")
-        yield from _wrapped(f"for name in ({listed}):")
-        yield f"    if {' and '.join([*tests, f'name in {holder}'])}:"
-        yield f'        raise ValueError(f"the form holds only where {prefix}{{name}} is not given")'
+@functools.cache
+def _definition(function: Callable[..., Any]) -> tuple[str, ...]:
+    """Return the source of a function without its annotations, and with the first line of its docstring."""
+    tree = _Plain().visit(ast.parse(inspect.getsource(function)))
+    lines = []
+    for line in ast.unparse(tree).splitlines():
+        code = line.lstrip()
+        blanks = line.removesuffix(code)
+        lines += [line] if code.startswith('"""') else [blanks + each for each in _wrapped(_double_quoted(code))]
+    return tuple(lines)
+
+
+class _Plain(ast.NodeTransformer):
+    """Python without annotations, and with one line for a docstring."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        node.returns = None
+        for each in node.args.args:
+            each.annotation = None
+        first = ast.get_docstring(node)
+        if first is not None:
+            node.body[0] = ast.Expr(ast.Constant(first.splitlines()[0]))
+        return self.generic_visit(node)
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST:
+        assert node.value is not None
+        return self.generic_visit(ast.Assign([node.target], node.value, lineno=node.lineno))
 
 
 def _conditions(checks: list[tuple[str, str]]) -> list[str]:
@@ -170,7 +177,7 @@ def _sizes(sizes: list[tuple[str, str]], size: str) -> list[str]:
     return [
         "",
         f"def {size}(value):",
-        "    if not value >= 0:",
+        "    if not 0 <= value < 2**63:",
         '        raise ValueError(f"{value!r} is no size")',
         "    return int(value)",
         "",
@@ -200,14 +207,10 @@ def in_order(polynomials: Mapping[str, Polynomial]) -> dict[str, Polynomial]:
 class _Writer(ast.NodeTransformer):
     """Expressions over fields as expressions over the dict that config.json is."""
 
-    def __init__(self, form: Form, paths: Iterable[str], *, helpers: Mapping[str, str]) -> None:
+    def __init__(self, form: Form, *, helpers: Mapping[str, str]) -> None:
         self.form = form
         self.helpers = helpers
         self.config = helpers["config"]
-        self.paths = frozenset(paths) | frozenset(
-            f"{path.removesuffix('num_labels')}id2label" for path in paths if path.split(".")[-1] == "num_labels"
-        )
-        self.read = frozenset(path.split(".")[0] for path in self.paths)
         self._bound: set[str] = set()
         self._needed: set[str] = set()
 
@@ -231,8 +234,6 @@ class _Writer(ast.NodeTransformer):
         if "ACTIVATIONS" in self._needed:
             yield "# the activations that have no parameters"
             yield from _assigned(self.helpers["ACTIVATIONS"], ACTIVATIONS)
-        if "labels" in self._needed:
-            yield from _LABELS.format(labels=self.helpers["labels"]).split("\n")
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
         if isinstance(node.func, ast.Attribute):  # a method, math's or a field's
@@ -278,8 +279,6 @@ class _Writer(ast.NodeTransformer):
         """`config["a"]["b"]`, with `.get("b", absent)` where no default stands in for a field that is missing."""
         *scopes, last = path.split(".")
         holder = self._holder(scopes)
-        if self._counted(scopes, last):
-            return ast.Call(self._helper("labels"), [holder], [])
         if not missing_allowed or self._has_default(path):
             return ast.Subscript(holder, ast.Constant(last), ast.Load())
         get = ast.Attribute(holder, "get", ast.Load())
@@ -287,17 +286,11 @@ class _Writer(ast.NodeTransformer):
 
     def _membership(self, path: str, operator: ast.cmpop) -> ast.expr:
         *scopes, last = path.split(".")
-        if self._counted(scopes, last):
-            return ast.Constant(isinstance(operator, ast.In))
         found: ast.expr = ast.Compare(ast.Constant(last), [operator], [self._holder(scopes)])
         if not scopes or self._has_default(".".join(scopes)):
             return found
         nested = ast.Call(ast.Name("isinstance"), [self._holder(scopes), ast.Name("dict")], [])
         return ast.BoolOp(ast.And(), [nested, found])
-
-    def _counted(self, scopes: list[str], last: str) -> bool:
-        """Whether the field is the number of labels, which is worked out in every config."""
-        return last == "num_labels" and all(scope.endswith("config") for scope in scopes)
 
     def _has_default(self, path: str) -> bool:
         value: Any = self.form.defaults
@@ -306,16 +299,6 @@ class _Writer(ast.NodeTransformer):
                 return False
             value = value[part]
         return True
-
-
-_LABELS = '''
-def {labels}(part):
-    """How many labels a classifier has: as many as `id2label` names, else two."""
-    named, number = part.get("id2label"), part.get("num_labels")
-    if isinstance(named, dict) and number not in (None, len(named)):
-        raise ValueError("the form holds only where id2label has as many labels as num_labels says")
-    return len(named) if isinstance(named, dict) else part.get("num_labels", 2)
-'''
 
 
 def _path(node: ast.AST) -> str | None:
@@ -343,16 +326,24 @@ def _picked(defaults: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]
 
 
 def _literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _double_quoted(repr(value))
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, list):
+        return f"[{', '.join(map(_literal, value))}]"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
+    return _double_quoted(repr(value))
 
 
 def _assigned(name: str, value: Any) -> list[str]:
     """`name = value`, a mapping with a line for each entry, a tuple filled up to the width."""
+    if not value:
+        return [f"{name} = {_literal(value)}"]
     if isinstance(value, Mapping):
         return [f"{name} = {{", *_entries(value), "}"]
     if isinstance(value, tuple):
         inside = textwrap.fill(", ".join(map(_literal, value)), _WIDTH - 8).splitlines()
-        return [f"{name} = (", *(f"    {line}" for line in inside), ")"]
+        return [f"{name} = (", *(f"    {line}" for line in inside[:-1]), f"    {inside[-1]},", ")"]
     return [f"{name} = {_literal(value)}"]
 
 

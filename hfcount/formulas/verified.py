@@ -24,8 +24,11 @@ def catalogued(raw: Mapping[str, Any], model_class: str, total: int) -> tuple[Cl
         return None, None
     if found.value == total:
         return found, None
-    where = _ORIGINS[form.origin]
-    return None, f"{where} has a form of {model_class} that gives {found.value:,} here: a fault, please report it"
+    remark = f"{_ORIGINS[form.origin]} has a form of {model_class} that gives {found.value:,} here"
+    made, here = form.versions.get("transformers"), catalogue.installed("transformers")
+    if made != here:
+        return None, f"{remark}; it was made with transformers {made}, and {here} is installed"
+    return None, f"{remark}: a fault, please report it"
 
 
 def closed_form_of(form: Form, raw: Mapping[str, Any]) -> ClosedForm:
@@ -51,6 +54,7 @@ def closed_form_on(held: FormOnConfig) -> ClosedForm:
 
 
 def provenance(form: Form) -> str:
-    """Where a form comes from and what stands behind it, in a few words."""
+    """Return where a form comes from and how many configs it was held against, drawn ones and single changes."""
     version = form.versions.get("transformers", "of unknown version")
-    return f"{_ORIGINS[form.origin]} (verified on {form.verified:,} configs, transformers {version})"
+    configs = form.verified + form.single_changes
+    return f"{_ORIGINS[form.origin]} (verified on {configs:,} configs, transformers {version})"

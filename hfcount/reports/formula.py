@@ -104,7 +104,8 @@ def _proof_lines(answer: FormulaAnswer) -> list[str]:
     assert answer.form is not None
     version = answer.form.versions.get("transformers", "of unknown version")
     origin = ORIGINS[answer.form.origin]
-    lines = [f"✓ verified on {answer.form.verified:,} random configs, transformers {version}; {origin}"]
+    configs = f"{answer.form.verified:,} random configs and {answer.form.single_changes:,} single changes"
+    lines = [f"✓ verified on {configs}, transformers {version}; {origin}"]
     drawn = answer.drawn
     if drawn is not None and drawn.failed is None:
         lines.append(f"✓ {drawn.agreed:,} more drawn now: all agree")
@@ -153,6 +154,7 @@ def formula_document(answer: FormulaAnswer) -> dict[str, Any]:
         "symbols": dict(form.symbols) if form is not None else {},
         "guards": list(answer.guards),
         "verified": answer.form.verified if answer.form is not None else 0,
+        "single_changes": answer.form.single_changes if answer.form is not None else 0,
         "origin": answer.origin,
         "reason": answer.reason or None,
         "check": dataclasses.asdict(answer.drawn) if answer.drawn is not None else None,

@@ -191,7 +191,7 @@ def test_components_add_up_and_have_the_models_names() -> None:
 
 
 def test_what_64_bits_do_not_hold_stays_exact() -> None:
-    frame = pd.DataFrame({"n_embd": [10**9, 768], "n_layer": [10**6, 12]})
+    frame = pd.DataFrame({"n_embd": [10**9, 768], "n_layer": [10**6, 12], "n_head": [10, 12]})
     found = evaluate(form_of("gpt2"), frame)
     d, layers = 10**9, 10**6
     assert found[0] == 50257 * d + 1024 * d + layers * (12 * d * d + 13 * d) + 2 * d
@@ -252,8 +252,10 @@ def test_missing_cells_are_null_and_leave_whole_numbers_whole() -> None:
 @pytest.mark.parametrize(
     ("frame", "raw", "says"),
     [
-        ({"vocab_size": [50257, 50257.5]}, {}, "row 1: .*vocab_size is a whole number"),
-        ({"vocab_size": ["50257"]}, {}, "row 0: .*vocab_size is a whole number"),
+        ({"vocab_size": [50257, 50257.5]}, {}, "row 1: .*vocab_size is int"),
+        ({"vocab_size": ["50257"]}, {}, "row 0: .*vocab_size is int"),
+        ({"tie_word_embeddings": [True, 1]}, {}, "row 1: .*tie_word_embeddings is bool"),
+        ({"n_embd": [768, 770]}, {}, r"row 1: .*n_embd % n_head == 0"),
         ({"n_layer": [3, -1]}, {}, r"row 1: .*\(n_layer\) >= 0"),
         ({"model_type": ["gpt2", "llama"]}, {}, "row 1: .*model_type is gpt2"),
         ({"n_layer": [3]}, {"n_embd": 12, "hidden_size": 24}, "hidden_size and n_embd are the same"),
@@ -281,7 +283,7 @@ def test_labels_are_counted_by_their_names() -> None:
 
 def test_other_names_of_fields() -> None:
     form = form_of("gpt2")
-    frame = pd.DataFrame({"hidden_size": [1600], "num_hidden_layers": [48]})
+    frame = pd.DataFrame({"hidden_size": [1600], "num_hidden_layers": [48], "num_attention_heads": [25]})
     assert evaluate(form, frame)[0] == 1557611200
     with pytest.raises(BadInput, match="given twice"):
         evaluate(form, frame.assign(n_embd=3))
@@ -305,7 +307,7 @@ def test_an_empty_table_gives_an_empty_column() -> None:
 
 def test_lora_by_rank_and_size() -> None:
     """Hu et al. 2021: r·(in + out) for each matrix; GPT-2's c_attn is d x 3d."""
-    frame = pd.DataFrame({"n_embd": [768, 1024], "n_layer": [12, 24], "rank": [8, 4]})
+    frame = pd.DataFrame({"n_embd": [768, 1024], "n_layer": [12, 24], "n_head": [12, 16], "rank": [8, 4]})
     found = evaluate_lora(form_of("gpt2"), frame, r="rank")
     assert list(found) == [12 * 8 * 4 * 768, 24 * 4 * 4 * 1024]
     assert list(evaluate_lora(form_of("gpt2"), frame.drop(columns="rank"), r=1, targets="mlp")) == [

@@ -6,6 +6,7 @@ import ast
 import copy
 import functools
 import json
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_older_names_are_understood() -> None:
         ({"summary": {"old": 1}}, "summary.old is not given"),
         ({"n_layer": -1}, "-1 is no size"),
         ({"n_layer": None}, "sizes"),
-        ({"unused": -1}, "unused >= 0"),
+        ({"unused": -1}, "0 <= unused < "),
     ],
 )
 def test_what_does_not_hold_is_named(config: dict[str, Any], says: str) -> None:
@@ -156,7 +157,8 @@ def test_it_reads_as_a_person_writes_it() -> None:
     assert '"n_inner is None": lambda: config["n_inner"] is None,' in lines
     assert "V*d  # token embedding" in lines
     assert "+ L*(8*d**2 + 5*d)  # mlp" in lines
-    assert not any("never_read" in line or "n_head" in line for line in lines)
+    assert not any("never_read" in line for line in lines)
+    assert all(len(line) <= 119 for line in python_source(GPT2).splitlines())
 
 
 def test_nothing_is_imported_but_math() -> None:
@@ -180,17 +182,50 @@ def test_nested_fields_lists_and_absence_by_hand(config: dict[str, Any], expecte
 
 
 VALUES = st.one_of(
-    st.integers(-3, 200), st.booleans(), st.none(), st.floats(-2, 50), st.sampled_from(["gelu", "silu", "x", ""]),
+    st.integers(-3, 200), st.booleans(), st.none(), st.floats(-2, 50), st.sampled_from(["gelu", "silu", "x", "", "8"]),
+    st.sampled_from([math.inf, -math.inf, math.nan, 10**30, 2**63]),
     st.lists(st.one_of(st.integers(0, 9), st.sampled_from(["mamba", "full_attention"])), max_size=3),
     st.dictionaries(st.sampled_from(["hidden_size", "0"]), st.integers(0, 9), max_size=2),
 )  # fmt: skip
+
+
+NESTED_ALIASES = [
+    ("glm4v", "vision_config", {"depth": 3, "hidden_size": 96, "num_heads": 4, "intermediate_size": 64}),
+    ("qwen2_5_vl", "vision_config", {"depth": 3, "hidden_size": 64, "num_heads": 4, "intermediate_size": 96}),
+    ("idefics", "vision_config", {"num_hidden_layers": 3, "embed_dim": 64, "num_attention_heads": 4}),
+    ("granite_speech", "encoder_config", {"num_layers": 2}),
+]
+
+
+@pytest.mark.parametrize(("model_type", "part", "sizes"), NESTED_ALIASES, ids=lambda each: str(each)[:14])
+def test_other_names_inside_a_nested_config_are_read_as_the_class_reads_them(
+    model_type: str, part: str, sizes: dict[str, int]
+) -> None:
+    """Each size of a nested config by its other name: what the real class builds."""
+    from transformers import CONFIG_MAPPING
+
+    from hfcount.classes import model_class_named
+    from hfcount.skeleton import build_empty
+
+    form = next(iter(catalogue.forms(model_type)))
+    other = {name: alias for alias, name in CONFIG_MAPPING[model_type]().__dict__[part].attribute_map.items()}
+    assert set(other) & set(sizes)
+    renamed = {other.get(name, name): value for name, value in sizes.items()}
+    raw = {**start_of(form), part: {**start_of(form).get(part, {}), **renamed}}
+    for name in sizes:
+        if other.get(name, name) != name:
+            raw[part].pop(name, None)
+    model_class = model_class_named(form.model_class)
+    assert model_class is not None
+    model = build_empty(model_class, CONFIG_MAPPING[model_type].from_dict(copy.deepcopy(raw)), where=model_type)
+    assert assert_agree(form, raw) == sum(each.numel() for each in model.parameters())
 
 
 def paths_of(form: Form) -> list[str]:
     """Fields to mutate: all that are read, by all their names, those that must not be there, and labels."""
     read = {path for text in (*form.symbols.values(), *form.guards) for path in field_paths(text)}
     parents = {path.rpartition(".")[0] for path in read} - {""}
-    return sorted({*read, *form.noticed, *form.renamed, *parents, "id2label"})
+    return sorted({*read, *form.noticed, *form.renamed, *form.renamed.values(), *parents, "id2label", "num_labels"})
 
 
 def put(raw: dict[str, Any], path: str, value: Any) -> None:

@@ -15,66 +15,75 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.formulas.expressions import evaluate, holds, namespace
-from hfcount.formulas.form import Form, filled_in
+from hfcount.formulas.form import Form
+from hfcount.formulas.given import filled_in
 from hfcount.formulas.tracing.annotations import kinds_of
-from hfcount.formulas.tracing.draws import drawn
-from hfcount.formulas.tracing.framing import finished
+from hfcount.formulas.tracing.draws import drawn, without
+from hfcount.formulas.tracing.framing import IS_GIVEN, finished
 from hfcount.formulas.tracing.numbers import text_of
 from hfcount.formulas.tracing.pins import NoForm
 from hfcount.formulas.tracing.plant import planted, raw_value, watched_reads
 from hfcount.formulas.tracing.recorder import recording
-from hfcount.formulas.tracing.single_fields import bases, held, is_given, variants
+from hfcount.formulas.tracing.single_fields import bases, held, is_given, more_sizes, variants
 from hfcount.formulas.tracing.writing import equals, literal
 
 if TYPE_CHECKING:
     from hfcount.formulas.tracing.search import Subject
 
 _ROUNDS = 10
+_MOST = 2
+"""How many values a field is tried with where most is known already: in a config that only leaves fields out."""
+
 _DRAWS = 18
 """How many random configs an expression is held against, before a field that the config works out may be given."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What conditions are weighed by: the names of the bases and of the configs of which a form says what is right."""
+    """What conditions are weighed by: the bases and the configs of which a form says what is right, and their names."""
 
     subject: Subject
     bases: Sequence[Mapping[str, Any]]
     usual: Sequence[dict[str, Any]]
     right: Sequence[dict[str, Any]]
+    right_configs: Sequence[Mapping[str, Any]]
 
 
-def conditioned(form: Form, subject: Subject, *, bases_wanted: int = 2) -> Form:
+def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
     """Return the form with its class's kinds and with the conditions that its fields, changed one by one, call for.
 
-    Raises NoForm where a wrong answer is left that no condition keeps out.
+    With `thorough`, each field is tried with all values, and in a config as given too. Raises NoForm where a wrong
+    answer is left that no condition keeps out, or where the conditions keep out the config that it was traced from.
     """
     form = dataclasses.replace(form, kinds=kinds_of(_config(subject, subject.raw)))
-    tried = list(itertools.islice(bases(form, subject), bases_wanted))
+    tried = list(itertools.islice(bases(form, subject), 2 if thorough else 1))
     if not tried:
         raise NoForm("none of its configs with few layers could be built")
-    answers = [held(form, variant, subject) for base in tried for variant in variants(base, subject)]
+    changes = (variants(base, subject, most=_MOST if place or not thorough else None) for place, base in enumerate(tried))
+    answers = [held(form, variant, subject) for variant in itertools.chain.from_iterable(changes)]
+    for path in dict.fromkeys(each.variant.path for each in answers if each.is_wrong):
+        answers += [held(form, variant, subject) for variant in more_sizes(tried[0], path)]
     tried_changes = len(answers)
+    right = [each.variant.raw for each in answers if each.said is not None and not each.is_wrong]
     known = _Known(
         subject=subject,
         bases=tried,
         usual=[_names(form, base, tried[0]) for base in tried],
-        right=[
-            _names(form, each.variant.raw, tried[0])
-            for each in answers
-            if each.said is not None and not each.is_wrong
-        ],
+        right=[_names(form, raw, tried[0]) for raw in right],
+        right_configs=right,
     )
     wrong: dict[str, list[Mapping[str, Any]]] = {}
     for _ in range(_ROUNDS):
         answers = [each for each in answers if each.is_wrong and form.covers(each.variant.raw)]
+        if not answers and not form.covers(subject.raw):
+            raise NoForm(f"what keeps wrong answers out keeps its own config out: {form.broken_guards(subject.raw)[0]}")
         if not answers:
             return dataclasses.replace(form, single_changes=tried_changes)
         wrong = {}
         for each in answers:
             wrong.setdefault(each.variant.path, []).append(each.variant.raw)
         own = [path for path in wrong if path not in form.renamed]
-        for path in own or wrong:
+        for path in sorted(own or wrong, key=lambda path: -path.count(".")):  # what is inside a config first
             if left := [raw for raw in wrong[path] if form.covers(raw)]:
                 form = _with_condition(form, path, left, known)
     raise NoForm(f"{next(iter(wrong))} makes a difference that no condition on it tells")
@@ -96,6 +105,9 @@ def _with_condition(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], k
         guard = _as_worked_out(form, path, base, known.subject)
         if guard is None and path not in form.noticed:
             return dataclasses.replace(form, noticed=(*form.noticed, path))
+    if guard is None and not all(is_given(raw, path) for raw in wrong):
+        form = dataclasses.replace(form, defaults=without(form.defaults, path))
+        guard = f"{path}{IS_GIVEN}"
     if guard is None or guard in form.guards:
         raise NoForm(f"{path} makes a difference that no condition on it tells")
     return finished(dataclasses.replace(form, guards=(*form.guards, guard)), base, config_class)
@@ -176,22 +188,41 @@ def _products(base: Mapping[str, Any], value: Any) -> Iterator[str]:
 
 
 def _best(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], known: _Known) -> str | None:
-    """The condition that keeps most wrong answers out of those that keep no right one out, else most more than right.
+    """The likeliest condition that keeps wrong answers out and no right one, else the one that keeps most out on balance.
 
-    It holds at each base. None where there is none.
+    Of conditions that are as likely, the one that keeps most wrong answers out. It holds at each base. None where
+    there is none.
     """
     base = known.bases[0]
+    if is_given(base, path) and isinstance(value := raw_value(base, path), Mapping):
+        return _key_wanted(path, value, wrong, known)
     bad = [_names(form, raw, base) for raw in wrong]
     nullable = "null" in form.kinds.get(path, "null").split("|")
-    found, most = None, (False, 0)
-    for text in dict.fromkeys(_candidates(path, base, nullable=nullable)):
-        out = sum(not holds(text, names) for names in bad)
-        if not out or not all(holds(text, names) for names in known.usual):
-            continue
-        lost = sum(not holds(text, names) for names in known.right)
-        if found is None or (not lost, out - lost) > most:
-            found, most = text, (not lost, out - lost)
+    found, most = None, 0
+    for group in _candidates(path, base, nullable=nullable):
+        lossless, kept_out = None, 0
+        for text in dict.fromkeys(group):
+            out = sum(not holds(text, names) for names in bad)
+            if not out or not all(holds(text, names) for names in known.usual):
+                continue
+            lost = sum(not holds(text, names) for names in known.right)
+            if not lost and out > kept_out:
+                lossless, kept_out = text, out
+            if out - lost > most or found is None:
+                found, most = text, out - lost
+        if lossless is not None:
+            return lossless
     return found
+
+
+def _key_wanted(
+    path: str, value: Mapping[str, Any], wrong: Sequence[Mapping[str, Any]], known: _Known
+) -> str | None:
+    """That a mapping has a key which it has in the base and in no wrong config; one that no right one lacks goes first."""
+    keys = [key for key in value if key.isidentifier()]
+    missing = [key for key in keys if not any(is_given(raw, f"{path}.{key}") for raw in wrong)]
+    missing.sort(key=lambda key: not all(is_given(raw, f"{path}.{key}") for raw in known.right_configs))
+    return f"{path}.{missing[0]}{IS_GIVEN}" if missing else None
 
 
 def _names(form: Form, raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
@@ -199,38 +230,49 @@ def _names(form: Form, raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[
     return namespace(filled_in(form.fields(raw), base))
 
 
-def _candidates(path: str, base: Mapping[str, Any], *, nullable: bool) -> Iterator[str]:
-    """Conditions on a field that classes are known to make, the weakest first; that it keeps its value comes last."""
+def _candidates(path: str, base: Mapping[str, Any], *, nullable: bool) -> Iterator[Iterator[str]]:
+    """Groups of conditions on a field that classes are known to make, the likeliest first; that it keeps its value is last."""
     value = raw_value(base, path) if is_given(base, path) else None
     near = path.rpartition(".")[0]
     beside = sorted((each for each in _of_kind(base, int) if each != path), key=lambda each: not each.startswith(near))
     lists = [each for each in _of_kind(base, list) if each != path]
+    yield from _of_a_size(path, value, beside, lists, nullable=nullable)
+    if is_given(base, path):
+        yield iter([equals(path, value)])
+    yield iter([f"{path} is ABSENT or {equals(path, value)}"])
+
+
+def _of_a_size(
+    path: str, value: Any, beside: Sequence[str], lists: Sequence[str], *, nullable: bool
+) -> Iterator[Iterator[str]]:
     either = f"{path} is None or " if nullable else ""
     if nullable:
-        yield f"{path} is not None"
-    yield from (f"{either}{path} {test}" for test in ("> 0", ">= 0", "> 1", "% 1 == 0", "% 2 == 0"))
-    yield from (f"{either}0 <= {path} <= 1", f"{either}0 < {path} < 1")
+        yield iter([f"{path} is not None"])
+    yield (f"{either}{path} {test}" for test in ("> 0", ">= 0"))
     if isinstance(value, list):
-        yield from (f"len({path}) > 0", f"all(each > 0 for each in {path})", f"all(each >= 0 for each in {path})")
-        yield from (f"len({path}) == {each}" for each in beside)
-        yield from (f"len({path}) == len({each})" for each in lists)
-        yield from (f"all({each} % one == 0 for one in {path})" for each in beside)
-        yield from (f"all(one % {each} == 0 for one in {path})" for each in beside)
-        for each in lists:
-            yield f"all({path}[i] % {each}[i] == 0 for i in range(len({path})))"
-            yield f"all({each}[i] % {path}[i] == 0 for i in range(len({path})))"
-        yield from (f"len({path}) == {len(value)}", f"all(each % 1 == 0 for each in {path})")
-    else:
-        for each in beside:
-            yield from (f"{either}{each} % {path} == 0", f"{either}{path} % {each} == 0")
-            yield from (f"{either}{path} {sign} {each}" for sign in ("<", "<=", ">", ">=", "=="))
-        for each in lists:
-            yield from (f"len({each}) == {path}", f"len({each}) >= {path}")
-            yield from (f"all({path} % one == 0 for one in {each})", f"all(one % {path} == 0 for one in {each})")
-            yield f"all(({path} * 2**i) % {each}[i] == 0 for i in range(len({each})))"
-    if is_given(base, path):
-        yield equals(path, value)
-    yield f"{path} is ABSENT or {equals(path, value)}"
+        yield from _of_a_list(path, value, beside, lists)
+        return
+    yield (f"{either}{text}" for each in beside for text in (f"{each} % {path} == 0", f"{path} % {each} == 0"))
+    yield (text for each in lists for text in _with_a_list(path, each))
+    yield (f"{either}{text}" for text in (f"0 <= {path} <= 1", f"0 < {path} < 1"))
+    yield (f"{either}{path} {sign} {each}" for each in beside for sign in ("<", "<=", ">", ">=", "=="))
+    yield (f"{either}{path} {test}" for test in ("> 1", "% 1 == 0", *(f"% {by} == 0" for by in (2, 4, 8, 16, 32))))
+
+
+def _of_a_list(path: str, value: list[Any], beside: Sequence[str], lists: Sequence[str]) -> Iterator[Iterator[str]]:
+    yield iter((f"len({path}) > 0", f"all(each > 0 for each in {path})", f"all(each >= 0 for each in {path})"))
+    yield (f"len({path}) == {each}" for each in (*beside, *(f"len({each})" for each in lists)))
+    yield (f"all({each} % one == 0 for one in {path})" for each in beside)
+    yield (f"all(one % {each} == 0 for one in {path})" for each in beside)
+    for one, other in (pair for each in lists for pair in ((path, each), (each, path))):
+        yield iter([f"all({one}[i] % {other}[i] == 0 for i in range(len({path})))"])
+    yield iter((f"len({path}) == {len(value)}", f"all(each % 1 == 0 for each in {path})"))
+
+
+def _with_a_list(path: str, each: str) -> Iterator[str]:
+    yield from (f"len({each}) == {path}", f"len({each}) >= {path}")
+    yield from (f"all({path} % one == 0 for one in {each})", f"all(one % {path} == 0 for one in {each})")
+    yield f"all(({path} * 2**i) % {each}[i] == 0 for i in range(len({each})))"
 
 
 def _of_kind(base: Mapping[str, Any], kind: type, prefix: str = "") -> Iterator[str]:

@@ -11,8 +11,10 @@ from types import CodeType
 from typing import Any
 
 from hfcount.formulas.expressions import field_paths
-from hfcount.formulas.form import Form, filled_in
+from hfcount.formulas.form import Form
+from hfcount.formulas.given import filled_in
 from hfcount.formulas.tracing.assemble import defaults_read, essential, picked
+from hfcount.formulas.tracing.draws import without
 from hfcount.formulas.tracing.plant import RUN_TIME, completed, given_by_owner, raw_value
 from hfcount.formulas.tracing.writing import equals, literal
 
@@ -109,6 +111,10 @@ def _inner_types(config: Any, path: str = "") -> Iterator[tuple[str, str]]:
         yield from _inner_types(value, f"{path}{field}.")
 
 
+IS_GIVEN = " is not ABSENT"
+"""How a guard ends that wants a field to be given."""
+
+
 def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
     """A verified form with the conditions that say something, and the class's defaults of all fields that it reads."""
     guards = essential(form.guards)
@@ -125,6 +131,8 @@ def finished(form: Form, base: Mapping[str, Any], config_class: Any) -> Form:
     for name in inner:
         _without_disputed(defaults[name], getattr(config, name))
     told, whole = picked(wanted, defaults), picked(wanted, usual)
+    for path in (guard.removesuffix(IS_GIVEN) for guard in guards if guard.endswith(IS_GIVEN)):
+        told = without(told, path)  # a default would stand for what must be given
     unsaid = {name: whole[name] for name in inner if whole.get(name) and whole[name] != told.get(name)}
     return dataclasses.replace(
         form,

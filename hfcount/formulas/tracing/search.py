@@ -13,8 +13,9 @@ import random
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from hfcount.classes import model_class_named
 from hfcount.errors import BadInput, one_line
-from hfcount.formulas.config_fields import with_config_fields
+from hfcount.formulas.config_fields import example_of, with_config_fields
 from hfcount.formulas.form import Form
 from hfcount.formulas.tracing.assemble import assembled
 from hfcount.formulas.tracing.draws import drawn, one_by_one, shortened
@@ -67,6 +68,20 @@ class Subject:
     def with_fields(self, raw: Mapping[str, Any]) -> Subject:
         """The same classes with other fields."""
         return dataclasses.replace(self, raw=raw)
+
+
+def subject_of(form: Form) -> Subject:
+    """Return the classes of a form and the config that it was traced from; BadInput where they are not installed."""
+    from transformers import CONFIG_MAPPING
+
+    import hfcount.minigpt  # noqa: F401  (registers the house's own model type)
+
+    model_class = model_class_named(form.model_class)
+    if model_class is None:
+        raise BadInput(f"{form.model_class}: the installed transformers has no such class")
+    known = form.model_type in CONFIG_MAPPING  # which has no `get` of its own
+    config_class = CONFIG_MAPPING[form.model_type] if known else model_class.config_class
+    return Subject(raw=example_of(form), config_class=config_class, model_class=model_class)
 
 
 def find_form(

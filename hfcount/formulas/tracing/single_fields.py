@@ -10,14 +10,15 @@ from __future__ import annotations
 import copy
 import dataclasses
 import itertools
+import json
 import sys
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.errors import BadInput
 from hfcount.formulas.form import Form
-from hfcount.formulas.tracing.draws import few_layers, without
+from hfcount.formulas.tracing.draws import few_layers, layer_fields, without
 from hfcount.formulas.tracing.framing import asked_names, canonical
 from hfcount.formulas.tracing.plant import completed, raw_value
 from hfcount.formulas.tracing.reality import built
@@ -25,7 +26,8 @@ from hfcount.formulas.tracing.reality import built
 if TYPE_CHECKING:
     from hfcount.formulas.tracing.search import Subject
 
-_FEW = 3
+_IS_ABSENT = " is ABSENT"
+_FEW = 2
 _ASKING = ("transformers.models.", "transformers.modeling_", "transformers.configuration_utils", "hfcount.minigpt")
 _OF_ALL = ("validate_token_ids", "__iter__")
 """Functions that ask for every field."""
@@ -79,30 +81,52 @@ class Held:
 def bases(form: Form, subject: Subject) -> Iterator[dict[str, Any]]:
     """Yield the configs to change fields of: with all fields filled in, then as given, both of few layers."""
     plain = canonical(subject.raw, subject.config_class)
-    seen = []
-    for raw in (completed(plain, subject.config_class.from_dict(copy.deepcopy(plain))), plain):
-        short = few_layers(form, raw)
-        if form.covers(short) and short not in seen and _shapes_built(subject, short) is not None:
-            seen.append(short)
-            yield short
+    whole = completed(plain, subject.config_class.from_dict(copy.deepcopy(plain)))
+    for path in (*form.noticed, *(guard.removesuffix(_IS_ABSENT) for guard in form.guards if guard.endswith(_IS_ABSENT))):
+        whole = without(whole, path) if is_given(whole, path) and not is_given(plain, path) else whole
+    whole = few_layers(form, json.loads(json.dumps(whole)))  # with lists for the tuples that defaults may be
+    short = few_layers(form, plain)
+    for path in layer_fields(form):
+        if is_given(whole, path) and not is_given(short, path):
+            short = with_value(short, path, raw_value(whole, path)) or short
+    for raw in (whole, short if form.covers(short) else plain):
+        if form.covers(raw) and _shapes_built(subject, raw) is not None:
+            yield raw
 
 
-def variants(base: Mapping[str, Any], subject: Subject) -> Iterator[Variant]:
-    """Yield `base` with each field changed alone; a field that no code of transformers asks for has fewer values."""
+def variants(base: Mapping[str, Any], subject: Subject, *, most: int | None = None) -> Iterator[Variant]:
+    """Yield `base` with each field changed alone, to at most so many values.
+
+    A field that no code of transformers asks for has fewer.
+    """
     config = subject.config_class.from_dict(copy.deepcopy(dict(base)))
     read = _names_read(base, subject)
     for path in dict.fromkeys(_names(config, "")):
-        given = raw_value(base, path)
         present = is_given(base, path)
-        old = given if present else _attribute(config, path)
+        old = raw_value(base, path) if present else _attribute(config, path)
         names = {path.rpartition(".")[2], type(config).attribute_map.get(path, path)}
-        for value in itertools.islice(_values(old), None if names & read else _FEW):
-            if not present or value != given or type(value) is not type(given):
-                changed = with_value(base, path, value)
-                if changed is not None:
-                    yield Variant(path=path, value=value, base=base, raw=changed)
-        if present:
+        is_read = bool(names & read)
+        yield from changed(base, path, itertools.islice(_values(old), most if is_read else _FEW))
+        if present and is_read:
             yield Variant(path=path, value=LEFT_OUT, base=base, raw=without(base, path))
+
+
+def changed(base: Mapping[str, Any], path: str, values: Iterable[Any]) -> Iterator[Variant]:
+    """Yield `base` with each of the values at a dotted path, but for the one that it has there."""
+    present, given = is_given(base, path), raw_value(base, path)
+    for value in values:
+        if not present or value != given or type(value) is not type(given):
+            raw = with_value(base, path, value)
+            if raw is not None:
+                yield Variant(path=path, value=value, base=base, raw=raw)
+
+
+def more_sizes(base: Mapping[str, Any], path: str) -> Iterator[Variant]:
+    """Yield `base` with more integers at a dotted path that holds one: what tells divisors and bounds apart."""
+    old = raw_value(base, path) if is_given(base, path) else None
+    if type(old) is int:
+        near = (old + 2, old + 4, old + 8, 3 * old, old + old // 2, 10 * old)
+        yield from changed(base, path, dict.fromkeys((*near, 3, 4, 6, 10, 12, 16, 30, 33, 64, 100)))
 
 
 def _names_read(base: Mapping[str, Any], subject: Subject) -> set[str]:
@@ -153,7 +177,7 @@ def _values(old: Any) -> Iterator[Any]:
     if isinstance(old, bool):
         yield from (not old, None, 1)
     elif isinstance(old, int):
-        yield from (2 * old, None, old + 1, 1, 2, 7, 0, -1, old + 0.5, str(old))
+        yield from (2 * old, None, old + 1, 1, 2, 0, -1, old + 0.5, str(old))
     elif isinstance(old, float):
         yield from (2 * old, 1.0, 0.0, 1, None, "1")
     elif isinstance(old, str):
