@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from typing import TextIO
 
 from hfcount.errors import BadInput
+from hfcount.visible import visible
 
 AFTER_SECONDS = 2.0
 EVERY_SECONDS = 0.1
@@ -43,7 +44,7 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a message; it is shown with the next drawing."""
-        self._message = "".join(sign for sign in record.getMessage() if sign.isprintable())
+        self._message = visible(record.getMessage())
 
     def stop(self) -> None:
         """Take the line away, for good."""
@@ -76,6 +77,14 @@ def clear() -> None:
         _shown.pop().stop()
 
 
+class OneLine(logging.Formatter):
+    """A message on one line, whatever a model's name brings into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return visible(super().format(record))
+
+
 class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # StreamHandler[TextIO] only from Python 3.11 on
     """Messages as lines on stderr, after the progress line was taken away."""
 
@@ -89,7 +98,7 @@ def say(line: str) -> None:
     """A line on stderr, with the program's name before it."""
     clear()
     with contextlib.suppress(OSError, ValueError):  # stderr is gone, and nobody is left to be told
-        print(f"hfcount: {line}", file=sys.stderr)
+        print(f"hfcount: {visible(line)}", file=sys.stderr)
 
 
 @contextlib.contextmanager
@@ -99,7 +108,7 @@ def watched(arguments: Sequence[str]) -> Iterator[None]:
     if asked and asked not in LEVELS:
         raise BadInput(f"HFCOUNT_LOG={asked}: one of {', '.join(LEVELS)}")
     lines = Lines()  # on the stderr of now
-    lines.setFormatter(logging.Formatter("hfcount: %(message)s"))
+    lines.setFormatter(OneLine("hfcount: %(message)s"))
     lines.setLevel(asked.upper() or logging.WARNING)
     handlers: list[logging.Handler] = [lines]
     if not asked and _on_terminal(sys.stderr) and not {"-q", "--quiet"} & set(arguments):

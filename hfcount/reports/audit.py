@@ -21,6 +21,7 @@ from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact
+from hfcount.visible import visible
 
 MARKS = {"ok": "✓", "explained": "≈", "mismatch": "✗", "unverifiable": "?", "error": "!"}
 STYLES = {"ok": GOOD, "explained": GOOD, "mismatch": BAD, "unverifiable": DIM, "error": BAD}
@@ -60,14 +61,14 @@ def _listed(findings: Sequence[Finding], *, by_model: bool) -> RenderableType:
     for each, (claim, kind, counted, delta) in zip(findings, rows, strict=True):
         if by_model and each.model != model:
             model = each.model
-            parts.append(Text(f"\n{model}", style="bold"))
+            parts.append(Text(f"\n{visible(model)}", style="bold"))
         of = "counted" if counted else ""
         said = Text(MARKS[each.verdict], STYLES[each.verdict]).append(
             f" {claim:<{widths[0]}}  {kind}", style="default"
         )
         figures = f"{of:<7} {counted:>{widths[2]}}  {delta:>{widths[3]}}"
         parts.append(_Figures(said, sum(widths[:2]) + 4, figures))
-        parts.append(Padding(Text(why(each), style=DIM), (0, 0, 0, 4)))
+        parts.append(Padding(Text(visible(why(each)), style=DIM), (0, 0, 0, 4)))
     return Group(*parts)
 
 
@@ -94,8 +95,8 @@ class _Figures:
 
 def _cells(finding: Finding) -> tuple[str, str, str, str]:
     return (
-        shortened(finding.claim, LONGEST_CLAIM),
-        finding.kind,
+        shortened(visible(finding.claim), LONGEST_CLAIM),
+        visible(finding.kind),
         "" if finding.expected is None else exact(finding.expected),
         difference(finding.delta) if finding.delta else "",
     )

@@ -13,6 +13,7 @@ from hfcount.reports.lines import below, notes
 from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.units import exact, label, memory_with_unit, percent, share, short
+from hfcount.visible import visible
 
 HEADINGS = ("Parameters", "Share", "Trainable", "Memory")
 
@@ -25,7 +26,7 @@ def live_report(found: LiveReport) -> RenderableType:
         table.add_row(*row)
     table.add_section()
     table.add_row(*rows[-1], style="bold")
-    name = f"{found.model} · " if found.model else ""
+    name = f"{visible(found.model)} · " if found.model else ""
     where = ", ".join(found.devices) or "nowhere"
     parts: list[RenderableType] = [Text.assemble((name, "bold"), (found.model_class, "bold"), f" · {where}\n"), table]
     parts.append(Text(f"\n{training_line(found)}"))

@@ -16,12 +16,13 @@ from hfcount.reports.markdown import markdown_table
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD
 from hfcount.reports.units import difference, exact, percent
+from hfcount.visible import visible
 
 
 def solution_report(solution: Solution) -> RenderableType:
     """The equation, its solution, and the whole numbers beside it."""
     what = "trained" if solution.unknown == "r" else "parameters"
-    parts: list[RenderableType] = [Text.assemble((solution.model, "bold"), f" · {solution.model_class}\n")]
+    parts: list[RenderableType] = [Text.assemble((visible(solution.model), "bold"), f" · {solution.model_class}\n")]
     if solution.equation is not None:
         equation = pretty(_grouped(solution.equation))
         parts.append(Text.assemble((f"{what}({solution.unknown}) = {equation}", "bold")))
