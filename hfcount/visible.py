@@ -1,7 +1,7 @@
-"""Text that is not ours, made safe to look at: names of folders and models, cards, configs, headers, the Hub's messages.
+"""Text that is not ours, made safe to look at: names of models and folders, cards, configs, headers, Hub messages.
 
-What such a text may hold beside letters: terminal codes, marks that turn the direction of writing, line ends that fake a
-line of ours, signs of no width, halves of characters. All of them become escapes that can be read.
+What such a text may hold beside letters: terminal codes, marks that turn the direction of writing, line ends that fake
+a line of ours, signs of no width, halves of characters. All of them become escapes that can be read.
 """
 
 from __future__ import annotations

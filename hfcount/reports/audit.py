@@ -17,7 +17,7 @@ from hfcount.auditing.finding import FIELDS, VERDICTS, Finding
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.lines import notes
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact
@@ -185,12 +185,12 @@ def audit_markdown(audit: Audit) -> str:
     rows = [
         [
             f"{MARKS[each.verdict]} {each.verdict}",
-            f"`{each.model}`",
-            each.claim,
-            each.kind,
+            code(each.model),
+            plain(each.claim),
+            plain(each.kind),
             "" if each.expected is None else exact(each.expected),
             "" if not each.delta else f"{each.delta:+,}",
-            why(each),
+            plain(why(each)),
         ]
         for each in itertools.islice(worth_showing(audit), MOST_ROWS)
     ]
@@ -201,5 +201,5 @@ def audit_markdown(audit: Audit) -> str:
         parts.append(
             f"- {exact(audit.summary.unreached)} of the models could not be reached: their rows are no results"
         )
-    parts += [f"- {note}" for note in audit.notes]
+    parts += listed(audit.notes)
     return "\n".join(parts).rstrip() + "\n"
