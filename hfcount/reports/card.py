@@ -10,6 +10,7 @@ from hfcount.reports.markdown import code, listed, markdown_table
 from hfcount.reports.readme import BEGIN, END, PROVENANCE, Outcome
 from hfcount.reports.units import exact, label, percent, share, short
 from hfcount.result import Count
+from hfcount.visible import visible
 
 
 def card_section(result: Count, command: str) -> str:
@@ -30,9 +31,10 @@ def card_text(section: str, outcome: Outcome | None) -> str:
     """The section between its markers, to be put into a README; of a README what became of it, and what differs."""
     if outcome is None:
         return f"{BEGIN}\n\n{section}\n{END}\n"
+    readme = visible(str(outcome.readme))
     if outcome.state != "outdated":
-        return f"{outcome.readme}: {outcome.state}\n"
-    lines = (f"{outcome.readme}: outdated; --write in place of --check renews it", *outcome.differences)
+        return f"{readme}: {outcome.state}\n"
+    lines = (f"{readme}: outdated; --write in place of --check renews it", *outcome.differences)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -23,7 +23,7 @@ def plain(text: str) -> str:
     mathematics, mentions, and what would begin a block. A pipe is an entity, since parsers disagree on `\\|`.
 
     >>> print(plain("# a|b_c *d* _e_ [f](g) <b> @h http://i"))
-    \# a&#124;b_c \*d\* \_e\_ \[f\](g) &lt;b> @&#8203;h http\://i
+    \# a&#124;b_c \*d\* \_e\_ [f]\(g) &lt;b> @&#8203;h http\://i
     """
     found = _MARKUP.sub(lambda match: "".join(f"\\{sign}" for sign in match[0]), visible(text).strip())
     for pattern, entity in _ENTITIES:
@@ -32,7 +32,8 @@ def plain(text: str) -> str:
 
 
 _MARKUP = re.compile(
-    r"[\\`*\[\]~$]"
+    r"[\\`*~$]"
+    r"|(?<=\])\(|\A\["  # a link; what stands in brackets alone is none where nothing defines it
     r"|(?<!\w)_+|_+(?!\w)"  # within a word `_` is no emphasis
     r"|(?<=http):|(?<=https):|(?<=ftp):|(?<=www)\.",  # GitHub makes links of these
     re.IGNORECASE,
