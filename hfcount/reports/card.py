@@ -6,7 +6,7 @@ from typing import Any
 
 from hfcount.formulas import legend, pretty
 from hfcount.reports.document import count_document
-from hfcount.reports.markdown import code, listed, markdown_table
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.readme import BEGIN, END, PROVENANCE, Outcome
 from hfcount.reports.units import exact, label, percent, share, short
 from hfcount.result import Count
@@ -100,7 +100,7 @@ def _other_ways(result: Count) -> str:
     said = {each.parameters for each in result.components}
     said |= {sizes.total, sizes.non_embedding, sizes.embedding, sizes.active}
     rows = [
-        [each.name, exact(each.parameters), each.derivation]
+        [plain(each.name), exact(each.parameters), plain(each.derivation)]
         for each in result.conventions
         if each.basis == "arithmetic" and each.parameters not in said
     ]

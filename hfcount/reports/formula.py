@@ -19,6 +19,7 @@ from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, GOOD, heading
 from hfcount.reports.units import exact, label
+from hfcount.visible import visible
 
 ORIGINS = {
     "catalogue": "from the catalogue",
@@ -96,7 +97,7 @@ def condition(text: str) -> str:
 
 def _proof(answer: FormulaAnswer) -> list[RenderableType]:
     """What the form was held against, in colours."""
-    return [Text(), *(Text(line, GOOD if line.startswith("✓") else BAD) for line in _proof_lines(answer))]
+    return [Text(), *(Text(visible(line), GOOD if line.startswith("✓") else BAD) for line in _proof_lines(answer))]
 
 
 def _proof_lines(answer: FormulaAnswer) -> list[str]:
@@ -122,7 +123,7 @@ def formula_markdown(answer: FormulaAnswer) -> str:
         parts.append(f"{code(answer.model_class)}, {exact(answer.value)} parameters; {reason}\n")
     else:
         values, used = answer.form.values(answer.raw), dict.fromkeys(re.findall(r"[A-Za-z]\w*", form.text))
-        parts.append(f"{code(answer.model_class)}: {pretty(form.text)} = **{exact(form.value)}** parameters.\n")
+        parts.append(f"{code(answer.model_class)}: {plain(pretty(form.text))} = **{exact(form.value)}** parameters.\n")
         rows = [[label(each.component), exact(each.value), code(pretty(each.text))] for each in form.components]
         parts.append(markdown_table(["Component", "Parameters", "Closed form"], rows, right=(1,)))
         symbols = [

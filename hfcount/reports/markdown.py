@@ -20,7 +20,7 @@ def plain(text: str) -> str:
     r"""Return `text`, which is not ours, as Markdown that shows it and does nothing else, in a cell or on a line.
 
     Escaped is what CommonMark, GitHub's tables and GitHub's own links would read: emphasis, code, links, HTML, pipes,
-    mathematics, mentions, and what would begin a block. A pipe is an entity, since parsers disagree on `\\|`.
+    mathematics, mentions, and what would begin a block. A pipe is an entity, which cells and lines read alike.
 
     >>> print(plain("# a|b_c *d* _e_ [f](g) <b> @h http://i"))
     \# a&#124;b_c \*d\* \_e\_ [f]\(g) &lt;b> @&#8203;h http\://i
@@ -55,8 +55,6 @@ def code(text: str) -> str:
     ('``h`w``', '')
     """
     text = visible(text)
-    if "\\|" in text:  # parsers do not agree on it within a code span of a table
-        return plain(text)
     fence = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
     space = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
     return f"{fence}{space}{text}{space}{fence}" if text.strip() else ""
@@ -96,10 +94,10 @@ def count_markdown(result: Count, *, by: str = "component") -> str:
             ["Counted", "Parameters", "Published", "How"],
             [
                 [
-                    convention_name(each.name, each.basis),
+                    plain(convention_name(each.name, each.basis)),
                     exact(each.parameters),
                     ", ".join(each.published),
-                    each.derivation,
+                    plain(each.derivation),
                 ]
                 for each in result.conventions
             ],
@@ -116,15 +114,15 @@ def _formula(result: Count) -> str:
     if result.form is None:
         text = plain(without_form(result.model_class))
         return f"{text[0].upper()}{text[1:]}.\n"
+    text, symbols = plain(pretty(result.form.text)), plain(", ".join(legend(result.form)))
     if not result.built:
         return (
-            f"Closed form: {pretty(result.form.text)} = {exact(result.form.value)}, from {result.form.source}, "
-            f"where {', '.join(legend(result.form))}.\n"
+            f"Closed form: {text} = {exact(result.form.value)}, from {result.form.source}, where {symbols}.\n"
         )
     sign = "=" if result.form_matches else "≠"
     return (
-        f"Closed form: {pretty(result.form.text)} = {exact(result.form.value)} "
-        f"{sign} count {exact(result.sizes.total)}, where {', '.join(legend(result.form))}.\n"
+        f"Closed form: {text} = {exact(result.form.value)} "
+        f"{sign} count {exact(result.sizes.total)}, where {symbols}.\n"
     )
 
 
@@ -155,10 +153,10 @@ def explanation_markdown(result: Count, explanation: Any) -> str:
     rows = [
         [
             verdict,
-            convention_name(each.convention.name, each.convention.basis),
+            plain(convention_name(each.convention.name, each.convention.basis)),
             exact(each.convention.parameters),
             difference(each.difference),
-            each.convention.derivation,
+            plain(each.convention.derivation),
         ]
         for verdict, found in (("gives it", explanation.matches), ("does not", explanation.misses))
         for each in found

@@ -144,7 +144,7 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
     )
     parts: list[RenderableType] = [heading]
     if not result.built:
-        parts += [Text(note, style=DIM) for note in result.notes[-1:]]
+        parts += [Text(visible(note), style=DIM) for note in result.notes[-1:]]
     if figure.high > figure.low:
         parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
     if explanation.matches:
