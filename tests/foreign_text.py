@@ -1,4 +1,4 @@
-"""Texts that a model's folder, card, config or header may bring, each of which would do something if it were not shown.
+"""Texts that a model's folder, card, config or header may bring, each of which does something where it is not shown.
 
 Beside them what a reader of each format makes of an output: the parsers here are not hfcount's.
 """
@@ -69,7 +69,18 @@ def poisoned(value: Any, payload: str) -> Any:
     return value
 
 
-FOREIGN = ("model", "model_class", "model_type", "location", "revision", "name", "reason", "detour", "claim", "explanation")
+FOREIGN = (
+    "model",
+    "model_class",
+    "model_type",
+    "location",
+    "revision",
+    "name",
+    "reason",
+    "detour",
+    "claim",
+    "explanation",
+)
 FOREIGN_LISTS = ("notes", "warnings", "targets", "inferences")
 
 

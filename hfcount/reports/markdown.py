@@ -116,9 +116,7 @@ def _formula(result: Count) -> str:
         return f"{text[0].upper()}{text[1:]}.\n"
     text, symbols = plain(pretty(result.form.text)), plain(", ".join(legend(result.form)))
     if not result.built:
-        return (
-            f"Closed form: {text} = {exact(result.form.value)}, from {result.form.source}, where {symbols}.\n"
-        )
+        return f"Closed form: {text} = {exact(result.form.value)}, from {result.form.source}, where {symbols}.\n"
     sign = "=" if result.form_matches else "≠"
     return (
         f"Closed form: {text} = {exact(result.form.value)} "
