@@ -9,6 +9,8 @@ import functools
 import io
 import json
 import logging
+import sys
+import warnings
 import xml.etree.ElementTree
 from collections.abc import Callable
 from pathlib import Path
@@ -280,6 +282,24 @@ def test_progress_and_messages(capsys: pytest.CaptureFixture[str], monkeypatch: 
     assert not unseen(err)
     assert all(each.startswith("hfcount: ") for each in err.splitlines())
     assert len(err.splitlines()) == 2 * len(PAYLOADS)
+
+
+def test_libraries_messages(capsys: pytest.CaptureFixture[str]) -> None:
+    """huggingface_hub logs what a server's X-HF-Warning says, and transformers what a config does."""
+    logger = logging.getLogger("huggingface_hub.utils")
+    handler = logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    try:
+        for payload in PAYLOADS.values():
+            with watched([]):
+                logger.warning("the server says %s", payload)
+                assert not unseen(warnings.formatwarning(payload, UserWarning, payload, 1, payload), keep="\n\t")
+    finally:
+        logger.removeHandler(handler)
+    err = capsys.readouterr().err
+    assert err.count("the server says") == len(PAYLOADS)
+    assert not unseen(err, keep="\n\t")
+    assert logging.getLogRecordFactory() is logging.LogRecord
 
 
 def test_charts_are_whole(answers: dict[str, Any]) -> None:

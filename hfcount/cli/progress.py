@@ -14,8 +14,9 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from hfcount.errors import BadInput
 from hfcount.visible import visible
@@ -102,6 +103,29 @@ def say(line: str) -> None:
 
 
 @contextlib.contextmanager
+def _libraries_visible() -> Iterator[None]:
+    """A context in which what any library logs or warns of, a server's words among it, steers no terminal."""
+    make, write = logging.getLogRecordFactory(), warnings.formatwarning
+
+    def made(*arguments: Any, **how: Any) -> logging.LogRecord:
+        record = make(*arguments, **how)
+        with contextlib.suppress(Exception):  # arguments that do not fit the message: logging itself says so
+            record.msg, record.args = visible(record.getMessage(), keep="\n\t"), ()
+        return record
+
+    def written(*arguments: Any, **how: Any) -> str:
+        return visible(write(*arguments, **how), keep="\n\t")
+
+    logging.setLogRecordFactory(made)
+    warnings.formatwarning = written
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)
+        warnings.formatwarning = write
+
+
+@contextlib.contextmanager
 def watched(arguments: Sequence[str]) -> Iterator[None]:
     """A context in which what the library says is shown. Raises BadInput for an unknown HFCOUNT_LOG."""
     asked = os.environ.get("HFCOUNT_LOG", "").strip().lower()
@@ -119,7 +143,8 @@ def watched(arguments: Sequence[str]) -> Iterator[None]:
     for handler in handlers:
         logger.addHandler(handler)
     try:
-        yield
+        with _libraries_visible():
+            yield
     finally:
         clear()
         logger.setLevel(before)
