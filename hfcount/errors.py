@@ -17,6 +17,8 @@ import ast
 import json
 import re
 
+from hfcount.visible import visible
+
 MAX_LINE = 2000
 MAX_TEXT = 300
 
@@ -32,7 +34,7 @@ class HfcountError(Exception):
     def __init__(self, text: str) -> None:
         half = MAX_LINE // 2
         shown = text if len(text) <= MAX_LINE else f"{text[:half]} ... {text[-half:]}"
-        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown))
+        super().__init__(visible(shown))
 
 
 class BadInput(HfcountError):

@@ -17,6 +17,7 @@ PACKAGE = Path(hfcount.__file__).parent
 # From the bottom up. A module imports from lower floors only; modules on one floor do not import each other,
 # except within one package or where a floor is marked as a staircase (its modules form one small stack).
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("visible",),
     ("_version", "errors"),
     ("dtypes", "minigpt", "parts", "quiet", "shown"),
     ("sources",),

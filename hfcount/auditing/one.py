@@ -54,7 +54,7 @@ def described(target: Target, reach: Reach) -> Described:
     if target.config is not None or target.card is not None:
         return _crawled(target)
     found = describe(
-        target.id,
+        target.folder or target.id,  # an id is text; the name of a folder may hold bytes that are none
         revision=reach.revision,
         offline=reach.offline,
         timeout=reach.timeout,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import io
-import json
 import re
 import textwrap
 import tokenize
@@ -20,6 +19,7 @@ from hfcount.formulas.expressions import FUNCTIONS, field_paths
 from hfcount.formulas.form import Form, component_polynomials
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
+from hfcount.visible import visible
 
 _WIDTH = 119
 _HELPERS = ("config", "size", "labels", "absent", "ACTIVATIONS")
@@ -63,10 +63,10 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 def _opening(form: Form, writer: _Writer) -> list[str]:
     version = form.versions.get("transformers")
-    stamp = f", with transformers {version}" if version else ""
+    stamp = f", with transformers {_within_string(version)}" if version else ""
     return [
         f"def parameters({writer.config}):",
-        f'    """Parameters of {form.model_class}; `{writer.config}` is its config.json as a dict.',
+        f'    """Parameters of {_within_string(form.model_class)}; `{writer.config}` is its config.json as a dict.',
         "",
         f"    Verified on {form.verified} random configs{stamp}. Raises ValueError where the form does not hold.",
         '    """',
@@ -132,7 +132,7 @@ def _refusals(paths: Iterable[str], config: str) -> Iterator[str]:
         for scope in parent.split(".") if parent else ():
             tests.append(f"isinstance({holder}.get({_literal(scope)}), dict)")
             holder = f"{holder}[{_literal(scope)}]"
-        prefix = f"{parent}." if parent else ""
+        prefix = _within_string(f"{parent}." if parent else "").replace("{", "{{").replace("}", "}}")
         listed = ", ".join(map(_literal, names)) + ("," if len(names) == 1 else "")
         yield from _wrapped(f"for name in ({listed}):")
         yield f"    if {' and '.join([*tests, f'name in {holder}'])}:"
@@ -343,7 +343,12 @@ def _picked(defaults: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]
 
 
 def _literal(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else _double_quoted(repr(value))
+    return f'"{_within_string(value)}"' if isinstance(value, str) else _double_quoted(repr(value))
+
+
+def _within_string(text: str) -> str:
+    """Return `text` as it stands between double quotes, of a string or of a docstring, and cannot end them."""
+    return visible(text.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def _assigned(name: str, value: Any) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Literal
 
 from hfcount.errors import BadInput
 from hfcount.reports.files import check_writable, write_bytes
+from hfcount.visible import visible
 
 BEGIN, END = "<!-- hfcount:begin -->", "<!-- hfcount:end -->"
 PROVENANCE = "### How it was counted"
@@ -114,7 +115,7 @@ def differences(old: str | None, new: str) -> tuple[str, ...]:
     """The lines of `old` that go (`-`) and those of `new` that come (`+`), at most a screenful, fit for a terminal."""
     before, after = _figures(old or "").splitlines(), _figures(new).splitlines()
     lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if not line.startswith("@@")][2:]
-    shown = ["".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line) for line in lines]
+    shown = [visible(line) for line in lines]
     left = len(shown) - _MOST_DIFFERENCES
     return (*shown[:_MOST_DIFFERENCES], *([f"... and {left:,} lines more"] if left > 0 else []))
 
