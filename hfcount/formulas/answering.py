@@ -72,7 +72,7 @@ def answered(
 
     loaded = load_config(source, settings, trust_remote_code=trust_remote_code)
     model_class, notes = model_class_for(
-        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, remote=loaded.remote
+        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
     )
     subject = Subject(raw=loaded.raw, config_class=type(loaded.config), model_class=model_class)
     real = reality_of(built(loaded.raw, subject.config_class, model_class, where=loaded.where, seconds=seconds))
