@@ -43,7 +43,7 @@ TEXT_PARTS = ("decoder", "generator", "text_config", "text_encoder")
 
 _LOOKED_UP = ("architecture", "backbone")
 _PLAIN_NAME = re.compile(r"\w+([.-]\w+)*", re.A)
-"""As timm names its models, with a tag: `vit_base_patch16_224.augreg_in21k`. A colon or a slash says where: `hf-hub:a/b`."""
+"""As timm names its models, with a tag: `vit_base_patch16_224.augreg_in21k`. With a colon or a slash it is a place."""
 
 _ARGUMENTS = "model_args"
 # What timm.create_model may get of a config: sizes of its models and the names of their parts, as the constructors in
@@ -59,8 +59,8 @@ _TIMM = frozenset(
         "ls_init_value", "mlp_ratio", "mlp_ratios", "msfa_indices", "msfa_output_resolution", "no_embed_class",
         "norm_eps", "norm_layer", "num_classes", "num_features", "num_heads", "num_prefix_tokens", "num_reg_tokens",
         "out_indices", "output_stride", "pad_type", "patch_drop_rate", "patch_size", "pool_include_prefix",
-        "pos_drop_rate", "pos_embed", "pre_norm", "pretrained_window_sizes", "proj_bias", "proj_drop_rate", "qk_norm", "qkv_bias",
-        "ref_feat_shape", "reg_tokens", "replace_stem_pool", "rope_grid_indexing", "rope_grid_offset",
+        "pos_drop_rate", "pos_embed", "pre_norm", "pretrained_window_sizes", "proj_bias", "proj_drop_rate", "qk_norm",
+        "qkv_bias", "ref_feat_shape", "reg_tokens", "replace_stem_pool", "rope_grid_indexing", "rope_grid_offset",
         "rope_temperature", "se_layer", "stem_type", "stem_width", "strict_img_size", "strides", "use_abs_pos_emb",
         "use_fc_norm", "use_grn", "use_post_transformer_norm", "use_pre_transformer_norm", "use_rot_pos_emb",
         "weight_init", "width", "window_size",
