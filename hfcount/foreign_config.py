@@ -159,4 +159,4 @@ def _check_parts(config: Mapping[str, Any], where: str) -> None:
     for name in TEXT_PARTS:
         value = config.get(name)
         if value is not None and not isinstance(value, Mapping):
-            raise BadInput(f"{where}: {name} = {shown(value)}; a config, a mapping of fields, was expected")
+            raise BadInput(f"{where}: {name} must be a config (a mapping of fields), not {shown(value)}")
