@@ -41,29 +41,37 @@ _PLACE = re.compile(
 TEXT_PARTS = ("decoder", "generator", "text_config", "text_encoder")
 """Where transformers looks for the language model's part of any config, an encoder's last (get_text_config)."""
 
-_LOOKED_UP = ("architecture", "backbone")
+_LOOKED_UP = {
+    "architecture": "name one of timm's own models, like resnet50",
+    "backbone": "put the fields of its config.json into {}_config",
+}
 _PLAIN_NAME = re.compile(r"\w+([.-]\w+)*", re.A)
 """As timm names its models, with a tag: `vit_base_patch16_224.augreg_in21k`. With a colon or a slash it is a place."""
 
 _ARGUMENTS = "model_args"
-# What timm.create_model may get of a config: sizes of its models and the names of their parts, as the constructors in
-# timm/models/ call them. It takes `checkpoint_path`, `pretrained_cfg` and `cache_dir` by the same way.
+# What timm.create_model may get of a config: the sizes of a model and the names of its parts, as the constructors in
+# timm/models/ call them. `checkpoint_path`, `pretrained_cfg` and `cache_dir` come to it by the same way.
 _TIMM = frozenset(
     {
-        "act_layer", "always_partition", "attn_drop_rate", "attn_layer", "avg_down", "base_width", "block_size",
-        "cardinality", "channel_multiplier", "channels", "class_token", "conv_bias", "conv_mlp", "depth", "depths",
-        "dims", "downsample_block", "drop_block_rate", "drop_path_rate", "drop_rate", "dynamic_img_pad",
-        "dynamic_img_size", "embed_dim", "embed_dims", "embed_norm_layer", "fc_norm", "features_only", "final_norm",
-        "fix_init", "fix_stem", "global_pool", "head_hidden_size", "head_init_scale", "head_norm_first", "img_size",
-        "in_chans", "inference_mode", "init_values", "kernel_sizes", "layer_scale_init_value", "layers",
-        "ls_init_value", "mlp_ratio", "mlp_ratios", "msfa_indices", "msfa_output_resolution", "no_embed_class",
-        "norm_eps", "norm_layer", "num_classes", "num_features", "num_heads", "num_prefix_tokens", "num_reg_tokens",
-        "out_indices", "output_stride", "pad_type", "patch_drop_rate", "patch_size", "pool_include_prefix",
-        "pos_drop_rate", "pos_embed", "pre_norm", "pretrained_window_sizes", "proj_bias", "proj_drop_rate", "qk_norm",
-        "qkv_bias", "ref_feat_shape", "reg_tokens", "replace_stem_pool", "rope_grid_indexing", "rope_grid_offset",
-        "rope_temperature", "se_layer", "stem_type", "stem_width", "strict_img_size", "strides", "use_abs_pos_emb",
-        "use_fc_norm", "use_grn", "use_post_transformer_norm", "use_pre_transformer_norm", "use_rot_pos_emb",
-        "weight_init", "width", "window_size",
+        "aa_layer", "act_layer", "always_partition", "attn_drop_rate", "attn_layer", "attn_pool_num_heads",
+        "attn_ratio", "attn_type", "avg_down", "base_width", "cardinality", "channel_multiplier", "channels",
+        "class_token", "conv_bias", "conv_mlp", "depth", "depths", "dims", "distillation", "distilled",
+        "downsample_block", "downsamples", "drop_block_rate", "drop_path_rate", "drop_rate", "dynamic_img_pad",
+        "dynamic_img_size", "embed_dim", "embed_dims", "embed_layer", "embed_norm_layer", "encoder_pool",
+        "expand_ratio", "fc_norm", "features_only", "final_norm", "fix_init", "fix_stem", "global_pool", "groups",
+        "growth_rate", "head_dim", "head_hidden_size", "head_init_scale", "head_norm_first", "head_widths", "heads",
+        "img_size", "in_chans", "inference_mode", "init_values", "kernel_size", "kernel_sizes", "layer_scale",
+        "layer_scale_init_value", "layers", "ls_init_value", "mlp_layer", "mlp_ratio", "mlp_ratios", "msfa_indices",
+        "msfa_output_resolution", "no_embed_class", "norm_eps", "norm_layer", "num_classes", "num_features",
+        "num_heads", "num_kv_heads", "num_reg_tokens", "out_indices", "output_stride", "pad_type", "patch_drop_rate",
+        "patch_norm", "patch_size", "pool_include_prefix", "pos_drop_rate", "pos_embed", "pre_norm",
+        "pretrained_window_sizes", "proj_bias", "proj_drop_rate", "qk_norm", "qkv_bias", "ref_feat_shape",
+        "reg_tokens", "replace_stem_pool", "rope_grid_indexing", "rope_grid_offset", "rope_temperature", "rope_type",
+        "scale_mlp", "se_layer", "sr_ratios", "stem_bias", "stem_size", "stem_type", "stem_width", "strict_img_size",
+        "strides", "swiglu_mlp", "token_mixers", "use_abs_pos_emb", "use_fc_norm", "use_grn", "use_layer_scale",
+        "use_msfa", "use_pos_embed", "use_post_transformer_norm", "use_pre_transformer_norm", "use_rel_pos",
+        "use_rel_pos_bias", "use_rope", "use_rot_pos_emb", "use_shared_rel_pos_bias", "weight_init", "width",
+        "widths", "window_size", "window_sizes", "zero_init_last",
     }
 )  # fmt: skip
 
@@ -116,7 +124,7 @@ class _ForeignWalk(_Walk):
         if name in _LOOKED_UP and isinstance(value, str) and value and not _PLAIN_NAME.fullmatch(value):
             raise BadInput(
                 f"{self.where}: {path} = {shown(value)} is a model elsewhere, and hfcount opens only the one that was "
-                f"asked for; put the fields of its config.json into {path}_config"
+                f"asked for; {_LOOKED_UP[name].format(path)}"
             )
         if name == _ARGUMENTS and isinstance(value, Mapping):
             for argument, each in value.items():
