@@ -11,10 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import hfcount
 
 _NOTED = (
     "socket.connect",
@@ -28,9 +25,7 @@ _NOTED = (
     "os.system",
 )
 _OWN = (
-    sys.prefix,
-    sys.base_prefix,
-    str(Path(hfcount.__file__).resolve().parent.parent),
+    *(sys.prefix, sys.base_prefix, *(path for path in sys.path if path)),
     tempfile.gettempdir() + "/hfcount-tests-",
     *("/proc/", "/sys/", "/dev/", "/usr/", "/lib", "/etc/ld.so"),
 )
