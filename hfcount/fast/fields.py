@@ -99,9 +99,18 @@ def check_fields(form: Form, raw: Mapping[str, Any]) -> None:
             flat = [inner for inner in default if inner in raw]
             if flat:  # older configs have the fields of a nested config beside it, which some classes understand
                 raise NotCovered(f"{flat[0]} stands outside {name}")
+    if _names_a_backbone(raw):
+        raise NotCovered("the backbone is named, and its fields are elsewhere")
     if raw.get("per_layer_config"):
         raise NotCovered("layers have sizes of their own")
     _check_heads(PlainConfig(fields, form.renamed))
+
+
+def _names_a_backbone(fields: Mapping[str, Any]) -> bool:
+    """Return whether a class would look its backbone up by its name, which a form cannot."""
+    if fields.get("backbone") is not None and fields.get("backbone_config") is None:
+        return True
+    return any(_names_a_backbone(each) for each in fields.values() if isinstance(each, Mapping))
 
 
 def traced_fields(form: Form) -> Mapping[str, Any]:
