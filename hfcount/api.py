@@ -122,6 +122,7 @@ def _built(
     from hfcount.inventory import buffer_table, inventory, sizes, tied_head_size
     from hfcount.lora import count_lora
     from hfcount.parts import parts_of
+    from hfcount.sealed import is_own_code
     from hfcount.skeleton import build_skeleton
 
     loaded = load_config(source, settings, trust_remote_code=trust_remote_code)
@@ -132,7 +133,7 @@ def _built(
     totals = sizes(table, buffer_table(skeleton.model), tied_head=tied_head_size(skeleton.model))
     model_class = type(skeleton.model).__name__
     form, remark = closed_form(skeleton.config, model_class), None
-    if form is None and not loaded.remote:
+    if form is None and not is_own_code(type(skeleton.model)):
         form, remark = catalogued(loaded.raw, model_class, totals.total)
     subject = Subject(parts=parts, sizes=totals, config=skeleton.config, model=source.model)
     return Count(

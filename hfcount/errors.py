@@ -94,6 +94,12 @@ class UnsoundForm(HfcountError):
     exit_code = 1
 
 
+def shown(value: object) -> str:
+    """Return a value of a config as JSON, cut where it is long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def one_line(error: BaseException) -> str:
     """The message of a library's exception on one line, at most MAX_TEXT signs, without its wrapping.
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from hfcount.errors import BadInput
+from hfcount.sealed import sealed
 
 MAX_LAYERS = 4_000
 MAX_EXPERTS = 16_384
@@ -102,9 +103,12 @@ def null_sizes(config: object) -> str:
 
 
 @contextlib.contextmanager
-def guarded_build(what: str, *, seconds: float = BUILD_SECONDS) -> Iterator[None]:
-    """A context in which memory beyond 2 GiB of growth and more than `seconds` end in BadInput naming `what`."""
-    with _time_limit(what, seconds), memory_limit():
+def guarded_build(what: str, *, seconds: float = BUILD_SECONDS, own_code: bool = False) -> Iterator[None]:
+    """A context in which memory beyond 2 GiB of growth and more than `seconds` end in BadInput naming `what`.
+
+    Its thread is cut off from all else, see `sealed`, which also says what `own_code` is.
+    """
+    with sealed(own_code=own_code), _time_limit(what, seconds), memory_limit():
         try:
             yield
         except MemoryError as error:

@@ -12,6 +12,7 @@ from hfcount.classes import fitting_config, model_class_for
 from hfcount.configs import LoadedConfig, one_line
 from hfcount.errors import BadInput
 from hfcount.limits import BUILD_SECONDS, check_total, guarded_build, null_sizes
+from hfcount.sealed import is_own_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,7 +47,7 @@ def build_skeleton(loaded: LoadedConfig, *, class_name: str | None = None, secon
     real would be needed.
     """
     model_class, notes = model_class_for(
-        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, remote=loaded.remote
+        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
     )
     config = fitting_config(loaded.config, model_class)
     if config is None:
@@ -92,7 +93,7 @@ def build_empty(
     logging.getLogger("transformers").setLevel(logging.ERROR)
     logger.info("building %s empty: %s", model_class.__name__, where)
     try:
-        bounds = guarded_build(where, seconds=seconds or BUILD_SECONDS)
+        bounds = guarded_build(where, seconds=seconds or BUILD_SECONDS, own_code=is_own_code(model_class))
         with bounds, init_empty_weights(include_buffers=True), _nothing_drawn():
             model = model_class._from_config(config, attn_implementation="eager")
             _empty_the_rest(model)

@@ -21,7 +21,7 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
     ("dtypes", "minigpt", "parts", "quiet", "shown"),
     ("sources",),
-    ("limits", "classes", "overrides", "configs"),
+    ("sealed", "foreign_config", "limits", "classes", "overrides", "configs"),
     ("skeleton",),
     ("components", "experts", "inventory"),
     ("formulas", "conventions", "lora", "quantization", "budget", "breakdown"),
@@ -40,7 +40,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("__main__", ""),
 )
-STAIRCASES = ({"limits", "classes", "overrides", "configs"}, {"components", "experts", "inventory"})
+STAIRCASES = (
+    {"sealed", "foreign_config", "limits", "classes", "overrides", "configs"},
+    {"components", "experts", "inventory"},
+)
 
 
 def room_of(module: str) -> str:

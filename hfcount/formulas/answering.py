@@ -14,6 +14,7 @@ from typing import Any
 from hfcount.errors import BadInput
 from hfcount.formulas import catalogue
 from hfcount.formulas.form import Form
+from hfcount.sealed import is_own_code, sealed
 from hfcount.sources.source import Source
 
 logger = logging.getLogger(__name__)
@@ -72,7 +73,7 @@ def answered(
 
     loaded = load_config(source, settings, trust_remote_code=trust_remote_code)
     model_class, notes = model_class_for(
-        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, remote=loaded.remote
+        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
     )
     subject = Subject(raw=loaded.raw, config_class=type(loaded.config), model_class=model_class)
     real = reality_of(built(loaded.raw, subject.config_class, model_class, where=loaded.where, seconds=seconds))
@@ -108,7 +109,8 @@ def _traced(subject: Any, source: Source) -> Form:
 
     logger.info("tracing the closed form of %s", subject.model_class.__name__)
     example = {"card": source.model} if source.kind == "card" else None
-    form = find_form(subject.raw, subject.config_class, subject.model_class, example=example)
+    with sealed(own_code=is_own_code(subject.model_class)):
+        form = find_form(subject.raw, subject.config_class, subject.model_class, example=example)
     if not subject.model_class.__module__.startswith(("transformers.", "hfcount.")):
         return form  # a repository's own code is known by no version: its form is good for this run
     try:
@@ -121,7 +123,8 @@ def _traced(subject: Any, source: Source) -> Form:
 def _drawn(form: Form, subject: Any, check: int) -> Drawn:
     from hfcount.formulas.tracing.search import check_more
 
-    found = check_more(form, subject, draws=check, seed=random.SystemRandom().randrange(2**31))
+    with sealed(own_code=is_own_code(subject.model_class)):
+        found = check_more(form, subject, draws=check, seed=random.SystemRandom().randrange(2**31))
     failed = found.failed or ("its buffers are others" if found.buffers_wrong is not None else None)
     if failed is None and found.agreed == 0:
         raise BadInput(f"--check {check}: no drawn config could be built")

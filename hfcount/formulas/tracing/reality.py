@@ -41,11 +41,12 @@ def built(
     """The class built empty from the plain fields `raw`; BadInput, naming `where`, where they make no model."""
     from hfcount.classes import fitting_config
     from hfcount.limits import guarded_build
+    from hfcount.sealed import is_own_code
     from hfcount.skeleton import build_empty
 
     where = where or str(raw.get("model_type"))
     try:
-        with guarded_build(where):
+        with guarded_build(where, own_code=is_own_code(config_class)):
             config = config_class.from_dict(copy.deepcopy(dict(raw)))
     except BadInput:
         raise
