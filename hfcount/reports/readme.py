@@ -15,6 +15,7 @@ from typing import Literal
 
 from hfcount.errors import BadInput
 from hfcount.reports.files import check_writable, write_bytes
+from hfcount.sources.front_matter import split_front_matter
 
 BEGIN, END = "<!-- hfcount:begin -->", "<!-- hfcount:end -->"
 PROVENANCE = "### How it was counted"
@@ -23,7 +24,6 @@ _MARKER = re.compile(r"<!--[ \t]*hfcount:(?P<which>begin|end)[ \t]*-->")
 _MARKERS_ALONE = re.compile(rf"[ \t]*(?:{_MARKER.pattern.replace('?P<which>', '?:')}[ \t]*)+")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_FRONT_MATTER = re.compile(r"\A\ufeff?\s*---[ \t]*[\r\n]+.*?[\r\n]+---[ \t]*(?:\r\n|\r|\n|\Z)", re.DOTALL)
 _MOST_DIFFERENCES = 40  # lines of a difference that are shown
 
 
@@ -164,8 +164,7 @@ def _markers(text: str, where: str) -> list[_Marker]:
         return []
     from markdown_it import MarkdownIt
 
-    front = _FRONT_MATTER.match(text)
-    start = front.end() if front else 0
+    _, start = split_front_matter(text)
     before = len(_NEWLINE.findall(text[:start])) + 1
     lines = [match.span() for match in _LINE.finditer(text, start)]
     found = []
