@@ -12,14 +12,14 @@ class Hang(Exception):
 
 
 @contextlib.contextmanager
-def seconds_of_work(seconds: float) -> Iterator[None]:
+def seconds_of_work(seconds: float, what: str = "") -> Iterator[None]:
     """Raise Hang if the body takes more than `seconds` of this process's own time; other load does not count.
 
     A pattern of `re` looks for signals on its way, so that it is stopped as well.
     """
 
     def hang(signum: int, frame: object) -> None:
-        raise Hang(f"more than {seconds:g} s of processor time")
+        raise Hang(f"more than {seconds:g} s of processor time: {what}")
 
     before = signal.signal(signal.SIGVTALRM, hang)
     signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
