@@ -32,7 +32,7 @@ SIGNS = 20_000
 """Of an attack: a pass takes a millisecond, and what grows with the square of it a second or more."""
 
 BOUNDS = {"hfcount.errors": MAX_VALIDATION, "hfcount.conventions.figures": MAX_SIGNS, "hfcount.reports.units": 30}
-"""What a module reads at most with its patterns, where it refuses longer texts; a count of `units.short` has 8 signs."""
+"""What a module reads at most with its patterns, where it refuses longer texts; `units.short` gives 8 signs."""
 
 OURS = ("formulas", "components", "breakdown", "experts", "simulation")
 """Rooms whose patterns read what the package or an installed class wrote: names of modules, texts of forms."""

@@ -28,3 +28,19 @@ def seconds_of_work(seconds: float, what: str = "") -> Iterator[None]:
     finally:
         signal.setitimer(signal.ITIMER_VIRTUAL, 0)
         signal.signal(signal.SIGVTALRM, before)
+
+
+@contextlib.contextmanager
+def seconds_of_waiting(seconds: float) -> Iterator[None]:
+    """Raise Hang if the body takes more than `seconds` by the clock: for what would wait without end."""
+
+    def hang(signum: int, frame: object) -> None:
+        raise Hang(f"more than {seconds:g} s")
+
+    before = signal.signal(signal.SIGALRM, hang)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
