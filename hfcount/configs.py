@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import check_names, config_class_for, text_config
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput, one_line
 from hfcount.limits import check_sizes, guarded_build
 from hfcount.overrides import override
@@ -53,7 +54,8 @@ def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_co
     quantization = source.config.get("quantization_config")
     check_names(raw, where=source.model)
     check_sizes(raw, where=source.model)
-    config_class = config_class_for(raw, source, trust_remote_code=trust_remote_code)
+    with uncounted():  # importing transformers takes seconds, and is no fault of the config
+        config_class = config_class_for(raw, source, trust_remote_code=trust_remote_code)
     notes: list[str] = []
     if settings:
         base = _construct(config_class, raw, source.model)

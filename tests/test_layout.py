@@ -18,7 +18,7 @@ PACKAGE = Path(hfcount.__file__).parent
 # except within one package or where a floor is marked as a staircase (its modules form one small stack).
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("_version", "errors"),
-    ("dtypes", "minigpt", "parts", "quiet", "shown"),
+    ("dtypes", "deadline", "minigpt", "parts", "quiet", "shown"),
     ("sources",),
     ("limits", "classes", "overrides", "configs"),
     ("skeleton",),

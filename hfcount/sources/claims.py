@@ -17,6 +17,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hfcount.deadline import in_time
 from hfcount.errors import BadInput
 from hfcount.sources.front_matter import split_front_matter
 from hfcount.sources.source import Claim
@@ -80,7 +81,7 @@ def _check_events(events: Iterable[Any], where: str) -> None:
     written_out: dict[str, int] = {}
     open_collections: list[tuple[str | None, int]] = []
     found = 0
-    for event in events:
+    for event in in_time(events):
         kind = type(event).__name__
         if kind == "AliasEvent":
             found += written_out.get(event.anchor, MAX_VALUES)  # within itself it has no end

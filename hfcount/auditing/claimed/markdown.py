@@ -12,6 +12,7 @@ import html
 import re
 from collections.abc import Iterator
 
+from hfcount.deadline import check_deadline
 from hfcount.sources.front_matter import split_front_matter
 
 MAX_CARD = 2_000_000
@@ -83,6 +84,7 @@ def blocks(lines: list[Line]) -> Iterator[Paragraph | Table]:
     shown = _shown(lines)
     section, index = "", 0
     while index < len(shown):
+        check_deadline()
         heading = _HEADING.match(shown[index][1])
         if not shown[index][1].strip():
             index += 1
