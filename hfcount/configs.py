@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import OwnCode, check_names, config_class_for, text_config
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput, one_line
 from hfcount.foreign_config import model_fields
 from hfcount.limits import check_sizes, guarded_build
@@ -48,7 +49,8 @@ def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_co
     architecture that the installed transformers lacks.
     """
     own_code = OwnCode(source=source, trusted=trust_remote_code)
-    config_class = config_class_for(checked_fields(source.config, source.model), own_code)
+    with uncounted():  # importing transformers takes seconds, and is no fault of the config
+        config_class = config_class_for(checked_fields(source.config, source.model), own_code)
     trusted = is_own_code(config_class)
     raw = checked_fields(source.config, source.model, own_code=trusted)
     notes: list[str] = []

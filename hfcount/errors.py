@@ -21,6 +21,8 @@ from hfcount.visible import visible
 
 MAX_LINE = 2000
 MAX_TEXT = 300
+MAX_VALIDATION = 1000
+"""Signs of a validator's message that is read for its field: a longer one holds a value that fills the line anyhow."""
 
 
 class HfcountError(Exception):
@@ -113,7 +115,7 @@ def one_line(error: BaseException) -> str:
         text = f"{text} is not known to it"
     for prefix in ("ValueError: ", "TypeError: "):
         text = text.removeprefix(prefix)
-    field = _ANY_OF.match(text) or _ONE_OF.match(text)
+    field = (_ANY_OF.match(text) or _ONE_OF.match(text)) if len(text) <= MAX_VALIDATION else None
     if field is not None:
         text = f"{field['name']} must be {_type_names(field['types'])}, not {_as_json(field['value'])}"
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."

@@ -19,7 +19,7 @@ PACKAGE = Path(hfcount.__file__).parent
 FLOORS: tuple[tuple[str, ...], ...] = (
     ("visible",),
     ("_version", "errors"),
-    ("dtypes", "minigpt", "parts", "quiet", "shown"),
+    ("dtypes", "deadline", "minigpt", "parts", "quiet", "shown"),
     ("sources",),
     ("sealed", "foreign_config", "limits", "classes", "overrides", "configs"),
     ("skeleton",),

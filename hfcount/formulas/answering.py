@@ -11,6 +11,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput
 from hfcount.formulas import catalogue
 from hfcount.formulas.form import Form
@@ -59,7 +60,6 @@ def answered(
     *,
     class_name: str | None = None,
     trust_remote_code: bool = False,
-    seconds: float | None = None,
     check: int = 0,
 ) -> Answered:
     """The verified form for `source` with `settings` laid over its config; `check` more random configs are drawn.
@@ -72,11 +72,12 @@ def answered(
     from hfcount.formulas.tracing.search import NoForm, Subject
 
     loaded = load_config(source, settings, trust_remote_code=trust_remote_code)
-    model_class, notes = model_class_for(
-        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
-    )
+    with uncounted():  # as in load_config
+        model_class, notes = model_class_for(
+            loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
+        )
     subject = Subject(raw=loaded.raw, config_class=type(loaded.config), model_class=model_class)
-    real = reality_of(built(loaded.raw, subject.config_class, model_class, where=loaded.where, seconds=seconds))
+    real = reality_of(built(loaded.raw, subject.config_class, model_class, where=loaded.where))
     form, reason = catalogue.find(loaded.raw, model_class.__name__), ""
     if form is not None and (wrong := difference(form, loaded.raw, real)) is not None:
         logger.warning("the catalogue's form of %s is wrong here (%s); traced anew", model_class.__name__, wrong)

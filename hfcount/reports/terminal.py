@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -224,4 +223,4 @@ def to_text(body: RenderableType, *, width: int | None = None, color: bool = Fal
     )  # fmt: skip
     with console.capture() as capture:
         console.print(_Visible(body), soft_wrap=False, crop=False)
-    return re.sub(r"[ \t]+$", "", capture.get(), flags=re.MULTILINE)
+    return "\n".join(line.rstrip(" \t") for line in capture.get().split("\n"))
