@@ -205,7 +205,7 @@ def files_written(field: Field) -> Iterator[Row]:
 def endless_download(field: Field) -> Iterator[Row]:
     """A config.json without a length that does not end; the Hub gives up after 64 MiB."""
     head = json.dumps(GPT2).encode()
-    trouble = Trouble(fault="endless", after=1)  # the client asks for the head first
+    trouble = Trouble(fault="endless")
     field.hub.add("evil/endless", {"config.json": head}, troubles={"config.json": trouble})
     ran = field.run("evil/endless", "--fast")
     sent = field.hub.sent["endless"]
