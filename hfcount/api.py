@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.configs import load_config
+from hfcount.deadline import deadline
 from hfcount.errors import BadInput
 from hfcount.formulas.model_types import is_model_type, load_model_type
 from hfcount.result import PACKAGES, Compared, Component, Count, Explained, components, versions
@@ -54,8 +55,9 @@ def count(
     `trust_remote_code` lets the repository's own code run where it needs that. `lora_r` is one rank or several;
     `lora_targets` is "default", "all-linear", "attention", "mlp", or module names. `lora_settings` are PEFT's
     settings that change the count: `modules_to_save`, `target_parameters`, `rank_pattern`, `use_dora`, `bias`.
-    `timeout` is in seconds, for each request and for building. `fast` answers from the catalogue of verified closed
-    forms where it covers the config, without torch; `detailed` asks it for a row for each parameter (`parts`).
+    `timeout` is in seconds, for each request and for the work on the answer. `fast` answers from the catalogue of
+    verified closed forms where it covers the config, without torch; `detailed` asks it for a row for each parameter
+    (`parts`).
     Raises BadInput or SourceError.
 
     >>> count("gpt2").sizes.total
@@ -86,23 +88,18 @@ def count_source(
     detailed: bool = False,
 ) -> Count:
     """The count of a description at hand; the options are as in `count`, `settings` as "KEY=VALUE"."""
-    detour = None
-    if fast:
-        from hfcount.fast import NotCovered, fast_count
+    with deadline(timeout, source.model):
+        detour = None
+        if fast:
+            from hfcount.fast import NotCovered, fast_count
 
-        try:
-            return fast_count(source, settings, adapters, class_name=class_name, detailed=detailed)
-        except NotCovered as reason:
-            detour = f"not from the catalogue: {reason}; the model itself was counted"
-    return _built(
-        source,
-        settings,
-        adapters,
-        detour=detour,
-        class_name=class_name,
-        timeout=timeout,
-        trust_remote_code=trust_remote_code,
-    )
+            try:
+                return fast_count(source, settings, adapters, class_name=class_name, detailed=detailed)
+            except NotCovered as reason:
+                detour = f"not from the catalogue: {reason}; the model itself was counted"
+        return _built(
+            source, settings, adapters, detour=detour, class_name=class_name, trust_remote_code=trust_remote_code
+        )
 
 
 def _built(
@@ -112,7 +109,6 @@ def _built(
     *,
     detour: str | None,
     class_name: str | None,
-    timeout: float | None,
     trust_remote_code: bool,
 ) -> Count:
     """The count of the class itself, built empty."""
@@ -122,17 +118,18 @@ def _built(
     from hfcount.inventory import buffer_table, inventory, sizes, tied_head_size
     from hfcount.lora import count_lora
     from hfcount.parts import parts_of
+    from hfcount.sealed import is_own_code
     from hfcount.skeleton import build_skeleton
 
     loaded = load_config(source, settings, trust_remote_code=trust_remote_code)
     claims = () if settings else source.claims  # what is published is not about a variant
-    skeleton = build_skeleton(loaded, class_name=class_name, seconds=timeout)
+    skeleton = build_skeleton(loaded, class_name=class_name)
     table = inventory(skeleton.model)
     parts = parts_of(table)
     totals = sizes(table, buffer_table(skeleton.model), tied_head=tied_head_size(skeleton.model))
     model_class = type(skeleton.model).__name__
     form, remark = closed_form(skeleton.config, model_class), None
-    if form is None and not loaded.remote:
+    if form is None and not is_own_code(type(skeleton.model)):
         form, remark = catalogued(loaded.raw, model_class, totals.total)
     subject = Subject(parts=parts, sizes=totals, config=skeleton.config, model=source.model)
     return Count(
@@ -215,9 +212,8 @@ def formula(
     from hfcount.formula_answer import FormulaAnswer
     from hfcount.formulas.answering import answered
 
-    found = answered(
-        source, asked, class_name=class_name, trust_remote_code=trust_remote_code, seconds=timeout, check=check
-    )
+    with deadline(timeout, source.model):
+        found = answered(source, asked, class_name=class_name, trust_remote_code=trust_remote_code, check=check)
     return FormulaAnswer(
         model=source.model,
         model_class=found.model_class,

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
-import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from hfcount.errors import BadInput, UnknownModelType, one_line
+from hfcount.errors import BadInput, UnknownModelType, one_line, shown
 from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
@@ -51,15 +51,10 @@ def check_names(raw: Mapping[str, Any], *, where: str) -> None:
     """Raise BadInput if `model_type` is no string or `architectures` no list of them; null is as good as absent."""
     model_type, names = raw.get("model_type"), raw.get("architectures")
     if model_type is not None and not isinstance(model_type, str):
-        raise BadInput(f'{where}: model_type = {_shown(model_type)}; a string like "llama" was expected')
+        raise BadInput(f'{where}: model_type = {shown(model_type)}; a string like "llama" was expected')
     listed = [names] if isinstance(names, str) else [] if names is None else names
     if not isinstance(listed, (list, tuple)) or not all(isinstance(name, str) for name in listed):
-        raise BadInput(f"{where}: architectures = {_shown(names)}; a list of class names was expected")
-
-
-def _shown(value: object) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+        raise BadInput(f"{where}: architectures = {shown(names)}; a list of class names was expected")
 
 
 def model_class_named(name: str) -> type[PreTrainedModel] | None:
@@ -84,11 +79,28 @@ def model_class_named(name: str) -> type[PreTrainedModel] | None:
     return None
 
 
-def config_class_for(raw: Mapping[str, Any], source: Source, *, trust_remote_code: bool = False) -> Any:
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OwnCode:
+    """The classes that a repository brings along, and whether the user lets them run.
+
+    They are named by its config.json as it stands: what a class is built from names none, see `model_fields`.
+    """
+
+    source: Source
+    trusted: bool = False
+
+    @property
+    def auto_map(self) -> Mapping[str, Any]:
+        """FILE.CLASS for each Auto class; empty where the repository has no code of its own."""
+        auto_map = self.source.config.get("auto_map")
+        return auto_map if isinstance(auto_map, Mapping) else {}
+
+
+def config_class_for(raw: Mapping[str, Any], own_code: OwnCode) -> Any:
     """The config class for the raw fields: by model_type or, where that is absent, by the architecture.
 
     Raises UnknownModelType, or BadInput where the config names nothing to go by. The repository's own
-    code is imported only if `trust_remote_code`, and only where transformers itself has no such type.
+    code is imported only if it is trusted, and only where transformers itself has no such type.
     """
     from transformers import CONFIG_MAPPING
 
@@ -97,26 +109,25 @@ def config_class_for(raw: Mapping[str, Any], source: Source, *, trust_remote_cod
     model_type = raw.get("model_type")
     if isinstance(model_type, str) and model_type in CONFIG_MAPPING:
         return CONFIG_MAPPING[model_type]
-    if "AutoConfig" in _auto_map(raw):
-        if trust_remote_code:
-            return _remote_class(raw, source, "AutoConfig")
-        raise _own_code_refused(source.model)
+    where = own_code.source.model
+    if "AutoConfig" in own_code.auto_map:
+        return _own_class(own_code, "AutoConfig")
     if not model_type:
-        return _config_class_by_architecture(raw, source)
+        return _config_class_by_architecture(raw, where)
     near = difflib.get_close_matches(str(model_type).lower(), list(CONFIG_MAPPING), n=3)
     hint = f"; near names: {', '.join(near)}" if near else ""
     raise UnknownModelType(
-        f"{source.model}: model_type {model_type!r} is not known to the installed transformers{hint}; "
+        f"{where}: model_type {model_type!r} is not known to the installed transformers{hint}; "
         "a newer transformers may have it"
     )
 
 
-def _config_class_by_architecture(raw: Mapping[str, Any], source: Source) -> Any:
+def _config_class_by_architecture(raw: Mapping[str, Any], where: str) -> Any:
     for name in architectures(raw):
         model_class = model_class_named(name)
         if model_class is not None and model_class.config_class is not None:
             return model_class.config_class
-    raise BadInput(f"{source.model}: config.json has neither a model_type nor an architecture that transformers knows")
+    raise BadInput(f"{where}: config.json has neither a model_type nor an architecture that transformers knows")
 
 
 def model_class_for(
@@ -125,7 +136,7 @@ def model_class_for(
     *,
     where: str,
     class_name: str | None = None,
-    remote: Source | None = None,
+    own_code: OwnCode | None = None,
 ) -> tuple[type[PreTrainedModel], tuple[str, ...]]:
     """The class to build, and a note for each choice that the config left open.
 
@@ -137,10 +148,8 @@ def model_class_for(
     named = architectures(raw)
     if named:
         found = _class_called(config, named[0])
-        if found is None and remote is not None:
-            return _remote_model_class(raw, remote, named[0]), ()
-        if found is None and _auto_map(raw):
-            raise _own_code_refused(where)
+        if found is None and own_code is not None and own_code.auto_map:
+            return _own_model_class(own_code, named[0]), ()
         if found is None:
             raise BadInput(f"{where}: architecture {named[0]!r} is no model class of transformers{_near(named[0])}")
         return found, (others_named(named),) if named[1:] else ()
@@ -223,9 +232,12 @@ def fitting_config(config: PreTrainedConfig, model_class: type[PreTrainedModel])
 def text_config(config: PreTrainedConfig) -> PreTrainedConfig:
     """The part of `config` that describes the (decoding) language model; the config itself where it is that."""
     try:
-        return config.get_text_config()
+        found = config.get_text_config()
     except ValueError:  # a text encoder and a decoder: the decoder is the language model
-        return config.get_text_config(decoder=True)
+        found = config.get_text_config(decoder=True)
+    return (
+        found if hasattr(found, "get_text_config") else config
+    )  # plain fields that the class itself knows nothing of
 
 
 def _near(name: str) -> str:
@@ -237,26 +249,25 @@ def _near(name: str) -> str:
     return f"; near names: {', '.join(names[each] for each in near)}" if near else "; --class NAME counts as another"
 
 
-def _auto_map(raw: Mapping[str, Any]) -> Mapping[str, Any]:
-    auto_map = raw.get("auto_map")
-    return auto_map if isinstance(auto_map, Mapping) else {}
+def _check_trusted(own_code: OwnCode) -> None:
+    """Raise UnknownModelType where the user has not said that the repository's own code may run."""
+    if not own_code.trusted:
+        raise UnknownModelType(
+            f"{own_code.source.model}: its architecture is the repository's own code, which is neither imported nor "
+            "run unless you say so with --trust-remote-code"
+        )
 
 
-def _own_code_refused(where: str) -> UnknownModelType:
-    return UnknownModelType(
-        f"{where}: its architecture is the repository's own code, which is neither imported nor run unless "
-        "you say so with --trust-remote-code"
-    )
-
-
-def _remote_class(raw: Mapping[str, Any], source: Source, auto_class: str) -> Any:
-    """The class that the repository's own code gives for `auto_class`; this imports that code."""
+def _own_class(own_code: OwnCode, auto_class: str) -> Any:
+    """The class that the repository's own code gives for `auto_class`; this imports that code, where it is trusted."""
+    _check_trusted(own_code)
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
-    reference = _auto_map(raw)[auto_class]
+    source = own_code.source
+    reference = own_code.auto_map[auto_class]
     reference = reference[0] if isinstance(reference, (list, tuple)) and reference else reference
     if not isinstance(reference, str) or "." not in reference:
-        raise BadInput(f"{source.model}: auto_map names {_shown(reference)} as {auto_class}; FILE.CLASS was expected")
+        raise BadInput(f"{source.model}: auto_map names {shown(reference)} as {auto_class}; FILE.CLASS was expected")
     place = source.model if source.kind == "hub" else source.location
     try:
         return get_class_from_dynamic_module(reference, place, revision=source.revision)
@@ -266,8 +277,9 @@ def _remote_class(raw: Mapping[str, Any], source: Source, auto_class: str) -> An
         ) from error
 
 
-def _remote_model_class(raw: Mapping[str, Any], source: Source, name: str) -> Any:
-    for auto_class, reference in _auto_map(raw).items():
+def _own_model_class(own_code: OwnCode, name: str) -> Any:
+    _check_trusted(own_code)
+    for auto_class, reference in own_code.auto_map.items():
         if auto_class != "AutoConfig" and str(reference).endswith(f".{name}"):
-            return _remote_class(raw, source, auto_class)
-    raise BadInput(f"{source.model}: its auto_map has no class {name!r}")
+            return _own_class(own_code, auto_class)
+    raise BadInput(f"{own_code.source.model}: its auto_map has no class {name!r}")

@@ -8,18 +8,17 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hfcount.classes import check_names, config_class_for, text_config
+from hfcount.classes import OwnCode, check_names, config_class_for, text_config
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput, one_line
+from hfcount.foreign_config import model_fields
 from hfcount.limits import check_sizes, guarded_build
 from hfcount.overrides import override
+from hfcount.sealed import is_own_code
 from hfcount.sources.source import Source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
-
-# Fields that say how to run a model or how its file is packed, not what its parameters are. Left in, they
-# would make transformers look for kernels and quantizers that counting does not need.
-RUN_TIME_FIELDS = ("_attn_implementation", "attn_implementation", "quantization_config", "compression_config")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -28,18 +27,18 @@ class LoadedConfig:
 
     Attributes:
         config: the transformers config.
-        raw: the published fields after the overrides, run-time fields left out.
+        raw: the published fields after the overrides, those that describe the model alone (`model_fields`).
         where: the model's name, for messages.
         quantization: the published `quantization_config`, if any: the file is packed, the counts are not.
-        remote: the source whose own code may run, or None.
+        own_code: the classes that the repository brings along.
         notes: what was changed on the way, a line each.
     """
 
     config: PreTrainedConfig
     raw: Mapping[str, Any]
     where: str
+    own_code: OwnCode
     quantization: Mapping[str, Any] | None = None
-    remote: Source | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -49,34 +48,45 @@ def load_config(source: Source, settings: Sequence[str] = (), *, trust_remote_co
     Raises BadInput for a config that no model of its type can have, an unknown field in `settings`, or an
     architecture that the installed transformers lacks.
     """
-    raw = {key: value for key, value in copy.deepcopy(dict(source.config)).items() if key not in RUN_TIME_FIELDS}
-    quantization = source.config.get("quantization_config")
-    check_names(raw, where=source.model)
-    check_sizes(raw, where=source.model)
-    config_class = config_class_for(raw, source, trust_remote_code=trust_remote_code)
+    own_code = OwnCode(source=source, trusted=trust_remote_code)
+    with uncounted():  # importing transformers takes seconds, and is no fault of the config
+        config_class = config_class_for(checked_fields(source.config, source.model), own_code)
+    trusted = is_own_code(config_class)
+    raw = checked_fields(source.config, source.model, own_code=trusted)
     notes: list[str] = []
     if settings:
         base = _construct(config_class, raw, source.model)
         notes += override(raw, settings, base, where=source.model)
-        check_names(raw, where=source.model)
-        check_sizes(raw, where=source.model)
+        raw = checked_fields(raw, source.model, own_code=trusted)
     config = _construct(config_class, raw, source.model)
     _check_heads(config, raw, source.model)
+    quantization = source.config.get("quantization_config")
     return LoadedConfig(
         config=config,
         raw=raw,
         where=source.model,
         quantization=quantization if isinstance(quantization, Mapping) else None,
-        remote=source if trust_remote_code and "auto_map" in raw else None,
+        own_code=own_code,
         notes=tuple(notes),
     )
+
+
+def checked_fields(config: Mapping[str, Any], where: str, *, own_code: bool = False) -> dict[str, Any]:
+    """Return the fields of a raw config that describe the model, see `model_fields`.
+
+    Raises BadInput for names and sizes that no model has.
+    """
+    raw = model_fields(config, where=where, own_code=own_code)
+    check_names(raw, where=where)
+    check_sizes(raw, where=where)
+    return raw
 
 
 def _construct(config_class: Any, raw: Mapping[str, Any], where: str) -> PreTrainedConfig:
     # What transformers remarks on a config (token ids beyond the vocabulary, say) does not change a count.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     try:
-        with guarded_build(where):
+        with guarded_build(where, own_code=is_own_code(config_class)):
             return config_class.from_dict(copy.deepcopy(dict(raw)))
     except BadInput:
         raise

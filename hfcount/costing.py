@@ -8,6 +8,7 @@ from typing import Any
 from hfcount.api import as_settings
 from hfcount.budget.recipes import named
 from hfcount.budgeting import Asked, Way, memory_of
+from hfcount.deadline import deadline, uncounted
 from hfcount.memory_answer import Memory
 from hfcount.sources import resolve
 from hfcount.workbench import Workbench
@@ -47,11 +48,11 @@ def memory(
     chosen = Way(**way)
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
-    bench = Workbench(
-        source, asked.settings, class_name=class_name, timeout=timeout, trust_remote_code=trust_remote_code
-    )
-    if method == "closed-form":
-        return memory_of(bench, chosen, asked)
-    from hfcount.simulating import simulated_memory
+    with deadline(timeout, source.model):
+        bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)
+        if method == "closed-form":
+            return memory_of(bench, chosen, asked)
+        with uncounted():
+            from hfcount.simulating import simulated_memory
 
-    return simulated_memory(bench, chosen, asked, curves=curves, seconds=timeout)
+        return simulated_memory(bench, chosen, asked, curves=curves, seconds=timeout)

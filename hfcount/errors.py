@@ -17,8 +17,12 @@ import ast
 import json
 import re
 
+from hfcount.visible import visible
+
 MAX_LINE = 2000
 MAX_TEXT = 300
+MAX_VALIDATION = 1000
+"""Signs of a validator's message that is read for its field: a longer one holds a value that fills the line anyhow."""
 
 
 class HfcountError(Exception):
@@ -32,7 +36,7 @@ class HfcountError(Exception):
     def __init__(self, text: str) -> None:
         half = MAX_LINE // 2
         shown = text if len(text) <= MAX_LINE else f"{text[:half]} ... {text[-half:]}"
-        super().__init__("".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in shown))
+        super().__init__(visible(shown))
 
 
 class BadInput(HfcountError):
@@ -92,6 +96,12 @@ class UnsoundForm(HfcountError):
     exit_code = 1
 
 
+def shown(value: object) -> str:
+    """Return a value of a config as JSON, cut where it is long."""
+    text = json.dumps(value, default=str)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
 def one_line(error: BaseException) -> str:
     """The message of a library's exception on one line, at most MAX_TEXT signs, without its wrapping.
 
@@ -105,7 +115,7 @@ def one_line(error: BaseException) -> str:
         text = f"{text} is not known to it"
     for prefix in ("ValueError: ", "TypeError: "):
         text = text.removeprefix(prefix)
-    field = _ANY_OF.match(text) or _ONE_OF.match(text)
+    field = (_ANY_OF.match(text) or _ONE_OF.match(text)) if len(text) <= MAX_VALIDATION else None
     if field is not None:
         text = f"{field['name']} must be {_type_names(field['types'])}, not {_as_json(field['value'])}"
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 3]}..."

@@ -9,6 +9,7 @@ from typing import Any
 from hfcount.api import as_settings
 from hfcount.budget.gpus import Gpu, gpus, headroom_bytes
 from hfcount.budgeting import Asked, Way, adapter_budget, full_budget, inference_budget, memory_of
+from hfcount.deadline import deadline
 from hfcount.lora.options import MAX_RANK
 from hfcount.memory_answer import Budget, Memory
 from hfcount.sources import resolve
@@ -80,15 +81,11 @@ def stretched_memory(
     """The budgets of `memory`, and how far each can be stretched on the `chosen` GPUs; arguments as there."""
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
     trained = Way(**way)
-    bench = Workbench(
-        resolve(model, revision=revision, offline=offline, timeout=timeout),
-        asked.settings,
-        class_name=class_name,
-        timeout=timeout,
-        trust_remote_code=trust_remote_code,
-    )
-    found = memory_of(bench, trained, asked)
-    return found, stretched(bench, found, trained, chosen, targets=asked.targets, headroom=headroom)
+    source = resolve(model, revision=revision, offline=offline, timeout=timeout)
+    with deadline(timeout, source.model):
+        bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)
+        found = memory_of(bench, trained, asked)
+        return found, stretched(bench, found, trained, chosen, targets=asked.targets, headroom=headroom)
 
 
 def stretched(

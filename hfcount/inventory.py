@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from hfcount.components import Anatomy, Place, component_of, examine, own_part
+from hfcount.deadline import in_time, uncounted
 from hfcount.experts import pool_of
 from hfcount.parts import Sizes
 from hfcount.skeleton import head_is_tied, output_embeddings
@@ -29,7 +30,8 @@ def inventory(model: PreTrainedModel) -> pd.DataFrame:
     other names of the same parameter, tied to it); `trainable`; `expert` (how many routed experts share the
     row's pool, 0 for what is no routed expert); `active` (how many of its elements one token touches).
     """
-    import pandas as pd
+    with uncounted():
+        import pandas as pd
 
     modules = dict(model.named_modules(remove_duplicate=False))
     anatomy = examine(model)
@@ -38,7 +40,7 @@ def inventory(model: PreTrainedModel) -> pd.DataFrame:
         names.setdefault(id(parameter), []).append(name)
     chains: dict[str, Chain] = {}
     rows = []
-    for _, parameter in model.named_parameters():
+    for _, parameter in in_time(model.named_parameters()):
         places = [place_of(name, parameter, modules, chains) for name in names[id(parameter)]]
         place, component = _named_component(places, anatomy)
         name = place.name

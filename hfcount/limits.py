@@ -16,7 +16,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from hfcount.deadline import Overdue, check_deadline, time_left
 from hfcount.errors import BadInput
+from hfcount.sealed import sealed
 
 MAX_LAYERS = 4_000
 MAX_EXPERTS = 16_384
@@ -102,9 +104,14 @@ def null_sizes(config: object) -> str:
 
 
 @contextlib.contextmanager
-def guarded_build(what: str, *, seconds: float = BUILD_SECONDS) -> Iterator[None]:
-    """A context in which memory beyond 2 GiB of growth and more than `seconds` end in BadInput naming `what`."""
-    with _time_limit(what, seconds), memory_limit():
+def guarded_build(what: str, *, seconds: float | None = None, own_code: bool = False) -> Iterator[None]:
+    """A context in which memory beyond 2 GiB of growth and more than `seconds` end in BadInput naming `what`.
+
+    Without `seconds` the deadline around it decides, or BUILD_SECONDS where there is none; with both the nearer one.
+    Its thread is cut off from all else, see `sealed`, which also says what `own_code` is.
+    """
+    check_deadline()
+    with sealed(own_code=own_code), _time_limit(what, seconds), memory_limit():
         try:
             yield
         except MemoryError as error:
@@ -146,16 +153,26 @@ def memory_limit() -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
+def _allowed(seconds: float | None) -> tuple[float, float, type[BadInput]]:
+    """Return the seconds until the nearer of two limits, those that it was given, and the error that it ends in."""
+    around = time_left()
+    if around is not None and (seconds is None or around[0] < seconds):
+        return (*around, Overdue)
+    given = BUILD_SECONDS if seconds is None else seconds
+    return given, given, BadInput
+
+
 @contextlib.contextmanager
-def _time_limit(what: str, seconds: float) -> Iterator[None]:
+def _time_limit(what: str, seconds: float | None) -> Iterator[None]:
     """Raise BadInput after `seconds`, where the platform and the thread can be interrupted by a timer."""
+    seconds, given, ending = _allowed(seconds)
     if not hasattr(signal, "setitimer") or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def expired(signum: int, frame: object) -> None:
-        raise BadInput(
-            f"{what}: building it empty took more than {seconds:g} s; check its sizes, or give more with --timeout"
+        raise ending(
+            f"{what}: building it empty took more than {given:g} s; check its sizes, or give more with --timeout"
         )
 
     before = signal.signal(signal.SIGALRM, expired)

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import fitting_config, model_class_for
 from hfcount.configs import LoadedConfig, one_line
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput
-from hfcount.limits import BUILD_SECONDS, check_total, guarded_build, null_sizes
+from hfcount.limits import check_total, guarded_build, null_sizes
+from hfcount.sealed import is_own_code
 
 if TYPE_CHECKING:
     from torch import nn
@@ -45,9 +47,10 @@ def build_skeleton(loaded: LoadedConfig, *, class_name: str | None = None, secon
     Raises BadInput where the config cannot be built, a weight that is declared tied is not, or memory for
     real would be needed.
     """
-    model_class, notes = model_class_for(
-        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, remote=loaded.remote
-    )
+    with uncounted():  # as in load_config
+        model_class, notes = model_class_for(
+            loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
+        )
     config = fitting_config(loaded.config, model_class)
     if config is None:
         raise BadInput(
@@ -86,13 +89,14 @@ def build_empty(
 
     Raises BadInput naming `where` for whatever the constructor makes of a config that cannot be built.
     """
-    from accelerate import init_empty_weights
+    with uncounted():
+        from accelerate import init_empty_weights
 
     # transformers warns of missing kernels and of generation settings, which counting does not need.
     logging.getLogger("transformers").setLevel(logging.ERROR)
     logger.info("building %s empty: %s", model_class.__name__, where)
     try:
-        bounds = guarded_build(where, seconds=seconds or BUILD_SECONDS)
+        bounds = guarded_build(where, seconds=seconds, own_code=is_own_code(model_class))
         with bounds, init_empty_weights(include_buffers=True), _nothing_drawn():
             model = model_class._from_config(config, attn_implementation="eager")
             _empty_the_rest(model)

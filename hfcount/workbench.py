@@ -58,12 +58,11 @@ class Workbench:
         settings: Sequence[str],
         *,
         class_name: str | None = None,
-        timeout: float | None = None,
         trust_remote_code: bool = False,
     ):
         self.source = source
         self.loaded: LoadedConfig = load_config(source, settings, trust_remote_code=trust_remote_code)
-        self._class_name, self._timeout = class_name, timeout
+        self._class_name = class_name
         self._forget()
 
     def _forget(self) -> None:
@@ -90,7 +89,7 @@ class Workbench:
         if dtype is not None:
             config.dtype = dtype
         own = dataclasses.replace(self.loaded, config=config)
-        return build_skeleton(own, class_name=self._class_name, seconds=self._timeout)
+        return build_skeleton(own, class_name=self._class_name)
 
     @functools.cached_property
     def skeleton(self) -> Skeleton:

@@ -291,7 +291,9 @@ def main() -> None:
     if arguments.lora or arguments.conditions:
         from hfcount.formulas.catalogue import PACKAGED
 
-        names = arguments.types.split(",") if arguments.types else sorted(path.stem for path in PACKAGED.glob("*.json"))
+        names = (
+            arguments.types.split(",") if arguments.types else sorted(each.stem for each in PACKAGED.glob("*.json"))
+        )
         anew = lora_anew if arguments.lora else conditions_anew
         with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
             for line in pool.imap_unordered(anew, [PACKAGED / f"{name}.json" for name in names]):

@@ -7,6 +7,7 @@ import importlib.util
 import os
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 
@@ -20,6 +21,7 @@ os.environ["HFCOUNT_CACHE"] = tempfile.mkdtemp(prefix="hfcount-tests-")  # no fo
 
 import hypothesis
 import pytest
+from outside import noted
 
 hypothesis.settings.register_profile("hfcount", deadline=None)  # a busy machine is no fault of the code
 hypothesis.settings.load_profile("hfcount")
@@ -63,6 +65,14 @@ PINNED = {
     "no module has such a name]": "PEFT 0.20 says it in other words",
     "test_published_names_of_vision_attention_are_gone": "PEFT 0.20 says it in other words",
 }
+
+
+@pytest.fixture
+def nothing_outside() -> Iterator[None]:
+    """Fails the test if its thread opens a file, a connection or a pickle that is none of the program's own."""
+    with noted() as events:
+        yield
+    assert events == []
 
 
 def load_script(name: str) -> ModuleType:

@@ -17,10 +17,11 @@ PACKAGE = Path(hfcount.__file__).parent
 # From the bottom up. A module imports from lower floors only; modules on one floor do not import each other,
 # except within one package or where a floor is marked as a staircase (its modules form one small stack).
 FLOORS: tuple[tuple[str, ...], ...] = (
+    ("visible",),
     ("_version", "errors"),
-    ("dtypes", "minigpt", "parts", "quiet", "shown"),
+    ("dtypes", "deadline", "minigpt", "parts", "quiet", "shown"),
     ("sources",),
-    ("limits", "classes", "overrides", "configs"),
+    ("sealed", "foreign_config", "limits", "classes", "overrides", "configs"),
     ("skeleton",),
     ("components", "experts", "inventory"),
     ("formulas", "conventions", "lora", "quantization", "budget", "breakdown"),
@@ -39,7 +40,10 @@ FLOORS: tuple[tuple[str, ...], ...] = (
     ("cli",),
     ("__main__", ""),
 )
-STAIRCASES = ({"limits", "classes", "overrides", "configs"}, {"components", "experts", "inventory"})
+STAIRCASES = (
+    {"sealed", "foreign_config", "limits", "classes", "overrides", "configs"},
+    {"components", "experts", "inventory"},
+)
 
 
 def room_of(module: str) -> str:

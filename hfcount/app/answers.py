@@ -237,8 +237,10 @@ def as_json(state: State, source: Source) -> bytes:
         memory = budgets(state, source)
     except BadInput as error:
         reason = str(error)
+    from hfcount.reports.document import to_json
+
     document = {**exactly(state, source).count, "memory": memory, "memory_reason": reason}
-    return (json.dumps(document, indent=2, ensure_ascii=False) + "\n").encode()
+    return to_json(document).encode()
 
 
 def as_csv(state: State, source: Source) -> bytes:

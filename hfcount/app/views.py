@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from hfcount.app.answers import Answer
@@ -27,6 +27,13 @@ from hfcount.reports.units import (
     short,
     without_form,
 )
+from hfcount.visible import visible
+
+
+def escape(text: str) -> str:
+    """Return `text`, which is not ours, as HTML that shows it."""
+    return html.escape(visible(text))
+
 
 _SOURCES = {"card": "bundled card", "hub": "Hugging Face Hub", "pasted": "pasted"}
 

@@ -80,7 +80,7 @@ def audit(
     `resume` goes on from what is there. `workers` processes work at once (0: this one alone); with the address of a
     Dask `scheduler` its cluster does. Of the Hub a `revision` may be asked, and `offline` asks it nothing. `rate` is a
     limit of requests to the Hub a second, in all (of a cluster: of each thread); `timeout` is in seconds, for each
-    request and for building a model; without `headers` no checkpoint is opened. `quiet`: no progress bar.
+    request and for the work on a model; without `headers` no checkpoint is opened. `quiet`: no progress bar.
 
     Raises BadInput or SourceError where there is nothing to audit at all; what is wrong with one model is a finding.
 

@@ -17,6 +17,7 @@ from hfcount.auditing.peft_lines import BaseConfig, judge_peft
 from hfcount.auditing.stored_adapters import judge_adapter
 from hfcount.auditing.targets import Target
 from hfcount.auditing.truth import Truth, Uncounted
+from hfcount.deadline import deadline
 from hfcount.errors import PASSING_KINDS, BadInput, SourceError
 from hfcount.sources.claims import claims_in, front_matter
 from hfcount.sources.described import Described, Fault
@@ -54,7 +55,7 @@ def described(target: Target, reach: Reach) -> Described:
     if target.config is not None or target.card is not None:
         return _crawled(target)
     found = describe(
-        target.id,
+        target.folder or target.id,  # an id is text; the name of a folder may hold bytes that are none
         revision=reach.revision,
         offline=reach.offline,
         timeout=reach.timeout,
@@ -93,7 +94,8 @@ def _findings(model: Described, base_config: BaseConfig, seconds: float | None) 
     if model.config is not None and isinstance(truth.answer, Uncounted) and truth.answer.fault:
         yield _error(model, "config.json", "config", truth.answer.reason)
     claims = claims_of(model)
-    result = joined(truth) if model.checkpoint is not None and not adapter else ""
+    with deadline(seconds, model.model):
+        result = joined(truth) if model.checkpoint is not None and not adapter else ""
     for claim in claims:
         if claim.kind == PEFT_LINE:
             yield judge_peft(claim, model, base_config=base_config)

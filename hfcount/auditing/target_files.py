@@ -56,7 +56,13 @@ def number_of(path: Path) -> int | None:
         return sum(block.count(b"\n") for block in iter(lambda: file.read(1 << 20), b""))
 
 
+_OF_THE_SHELL = ("/dev/stdin", "/dev/fd/", "/proc/self/fd/")
+"""Where a shell puts the output of a command (`--from <(...)`): a pipe that somebody writes to."""
+
+
 def _check(path: Path) -> None:
+    if path.exists() and not path.is_file() and not path.is_dir() and not str(path).startswith(_OF_THE_SHELL):
+        raise BadInput(f"{path}: not a file, but a pipe or a device; give a file of ids, or - for standard input")
     try:
         with path.open("rb"):
             pass

@@ -14,6 +14,7 @@ from typing import Any
 
 from hfcount.errors import BadInput
 from hfcount.sources.folder import CHECKPOINT_SUFFIXES
+from hfcount.sources.regular_file import read_regular
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,10 +100,10 @@ def _is_model(files: Sequence[str]) -> bool:
 
 def _has_front_matter(path: Path) -> bool:
     try:
-        with path.open("rb") as file:
-            return file.read(8).removeprefix(b"\xef\xbb\xbf").startswith((b"---\n", b"---\r\n"))
-    except OSError:
+        begin = read_regular(path, 8)
+    except (OSError, BadInput):  # a pipe is no card either
         return False
+    return begin.removeprefix(b"\xef\xbb\xbf").startswith((b"---\n", b"---\r\n"))
 
 
 def _folder_target(root: Path, folder: Path) -> Target:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hfcount.cli import options
 from hfcount.cli.options import Format
+from hfcount.visible import visible
 
 
 def command(
@@ -40,6 +41,6 @@ def command(
         Format.markdown: lambda: reports.markdown.comparison_markdown(results),
         Format.html: lambda: reports.html.comparison_page(results),
     }
-    bare = "".join(f"{each.model}\t{each.sizes.total}\n" for each in results)
+    bare = "".join(f"{visible(each.model)}\t{each.sizes.total}\n" for each in results)
     emit(renderings, written, output, bare=bare if quiet else None)
     return 0 if all(each.all_matches for each in results) else 1

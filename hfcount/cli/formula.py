@@ -82,12 +82,11 @@ def _written(answer: FormulaAnswer, written: Written, *, to_screen: bool) -> str
         return f"{answer.latex}\n" if answer.latex is not None else None
     if written is Written.python:
         return answer.python
+    from hfcount.reports.document import to_json
     from hfcount.reports.formula import formula_document, formula_report
 
     if written is Written.json:
-        import json
-
-        return json.dumps(formula_document(answer), indent=2, ensure_ascii=False) + "\n"
+        return to_json(formula_document(answer))
     if written is Written.html:
         from hfcount.reports.html import formula_page
 

@@ -73,7 +73,7 @@ Fast = Annotated[
 ]
 Timeout = Annotated[
     float | None,
-    typer.Option(metavar="SECONDS", help="For each request, and for building the model.", show_default=False),
+    typer.Option(metavar="SECONDS", help="For each request, and for the work on the model.", show_default=False),
 ]
 
 

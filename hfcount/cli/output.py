@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Callable, Collection, Iterable, Mapping
@@ -13,6 +12,7 @@ from hfcount.cli.options import FORMAT_OF_SUFFIX, Format
 from hfcount.cli.progress import clear, say
 from hfcount.errors import BadInput
 from hfcount.reports.files import check_writable, write_text
+from hfcount.visible import visible
 
 if TYPE_CHECKING:
     from hfcount.result import Count
@@ -41,11 +41,13 @@ def emit(
     `bare` is what `--quiet` prints instead; a file has it where it was to have a table.
     """
     if bare is not None and (output is None or format is Format.table):
-        deliver(bare, output)
+        deliver(visible(bare, keep="\n\t"), output)
         return
+    from hfcount.reports.document import to_json
+
     body = renderings[format]()
     if format is Format.json:
-        text = json.dumps(body, indent=2, ensure_ascii=False) + "\n"
+        text = to_json(body)
     elif format is Format.table:
         text = table_text(body, to_screen=output is None)
     else:

@@ -14,10 +14,12 @@ import shutil
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Sequence
-from typing import TextIO
+from typing import Any, TextIO
 
 from hfcount.errors import BadInput
+from hfcount.visible import visible
 
 AFTER_SECONDS = 2.0
 EVERY_SECONDS = 0.1
@@ -43,7 +45,7 @@ class Progress(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Take a message; it is shown with the next drawing."""
-        self._message = "".join(sign for sign in record.getMessage() if sign.isprintable())
+        self._message = visible(record.getMessage())
 
     def stop(self) -> None:
         """Take the line away, for good."""
@@ -76,6 +78,14 @@ def clear() -> None:
         _shown.pop().stop()
 
 
+class OneLine(logging.Formatter):
+    """A message on one line, whatever a model's name brings into it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        return visible(super().format(record))
+
+
 class Lines(logging.StreamHandler):  # type: ignore[type-arg]  # StreamHandler[TextIO] only from Python 3.11 on
     """Messages as lines on stderr, after the progress line was taken away."""
 
@@ -89,7 +99,30 @@ def say(line: str) -> None:
     """A line on stderr, with the program's name before it."""
     clear()
     with contextlib.suppress(OSError, ValueError):  # stderr is gone, and nobody is left to be told
-        print(f"hfcount: {line}", file=sys.stderr)
+        print(f"hfcount: {visible(line)}", file=sys.stderr)
+
+
+@contextlib.contextmanager
+def _libraries_visible() -> Iterator[None]:
+    """A context in which what any library logs or warns of, a server's words among it, steers no terminal."""
+    make, write = logging.getLogRecordFactory(), warnings.formatwarning
+
+    def made(*arguments: Any, **how: Any) -> logging.LogRecord:
+        record = make(*arguments, **how)
+        with contextlib.suppress(Exception):  # arguments that do not fit the message: logging itself says so
+            record.msg, record.args = visible(record.getMessage(), keep="\n\t"), ()
+        return record
+
+    def written(*arguments: Any, **how: Any) -> str:
+        return visible(write(*arguments, **how), keep="\n\t")
+
+    logging.setLogRecordFactory(made)
+    warnings.formatwarning = written
+    try:
+        yield
+    finally:
+        logging.setLogRecordFactory(make)
+        warnings.formatwarning = write
 
 
 @contextlib.contextmanager
@@ -99,7 +132,7 @@ def watched(arguments: Sequence[str]) -> Iterator[None]:
     if asked and asked not in LEVELS:
         raise BadInput(f"HFCOUNT_LOG={asked}: one of {', '.join(LEVELS)}")
     lines = Lines()  # on the stderr of now
-    lines.setFormatter(logging.Formatter("hfcount: %(message)s"))
+    lines.setFormatter(OneLine("hfcount: %(message)s"))
     lines.setLevel(asked.upper() or logging.WARNING)
     handlers: list[logging.Handler] = [lines]
     if not asked and _on_terminal(sys.stderr) and not {"-q", "--quiet"} & set(arguments):
@@ -110,7 +143,8 @@ def watched(arguments: Sequence[str]) -> Iterator[None]:
     for handler in handlers:
         logger.addHandler(handler)
     try:
-        yield
+        with _libraries_visible():
+            yield
     finally:
         clear()
         logger.setLevel(before)

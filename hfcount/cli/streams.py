@@ -74,7 +74,7 @@ def _stream(before: Any, raw: io.FileIO, errors: str = "strict") -> io.TextIOWra
         errors=getattr(before, "errors", None) or errors,
         line_buffering=raw.fileno() == 2 or raw.isatty(),
     )
-    found.mode = "w"
+    found.mode = "w"  # type: ignore[misc]  # which sys.stdout has and typeshed calls read-only
     return found
 
 

@@ -17,6 +17,8 @@ _FIGURE = re.compile(
     r"(?P<unit>k|m|b|t|thousand|million|mil|mn|billion|bn|trillion)?(?:\s*(?:parameters|params|weights))?$",
     re.IGNORECASE,
 )
+MAX_SIGNS = 200
+"""Of a figure: the longest that is printed with its unit has some forty."""
 MOST = 10**16
 """Larger than any model by a factor of thousands: what is beyond is no count of parameters."""
 
@@ -51,7 +53,7 @@ def parse_figure(text: str) -> Figure:
     >>> parse_figure("117M").low, parse_figure("117M").high
     (116500000, 117499999)
     """
-    found = _FIGURE.match(text.strip())
+    found = _FIGURE.match(text.strip()) if len(text) <= MAX_SIGNS else None
     if found is None:
         raise BadInput(f"{text!r} is no figure; write it as 117M, 1.5B or 124439808")
     part, power = found["part"] or "", int(found["power"] or 0)

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import architectures, none_named, others_named
+from hfcount.configs import checked_fields
 from hfcount.conventions import Subject, conventions
-from hfcount.fast.fields import check_fields, lay_over, plain_fields, traced_fields
+from hfcount.fast.fields import check_fields, lay_over, traced_fields
 from hfcount.fast.reasons import NotCovered
 from hfcount.fast.rows import kinds, one_by_one, totals
 from hfcount.formulas import catalogue
@@ -73,8 +74,10 @@ def covering_form(
 
     Raises NotCovered, with the condition that fails, where none does.
     """
-    raw = plain_fields(source.config, source.model)
-    lay_over(raw, settings, _forms(raw), source.model)
+    raw = checked_fields(source.config, source.model)
+    if settings:
+        lay_over(raw, settings, _forms(raw))
+        raw = checked_fields(raw, source.model)
     return _form_for(raw, class_name), raw
 
 

@@ -2,33 +2,22 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from hfcount.classes import check_names, text_config
-from hfcount.configs import RUN_TIME_FIELDS
+from hfcount.classes import text_config
 from hfcount.fast.reasons import NotCovered
 from hfcount.formulas.config_fields import HEAD_SIZES, PlainConfig, example_of
 from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form
-from hfcount.limits import check_sizes
 from hfcount.overrides import json_value
 from hfcount.sources.cards import load_card
 
 _MISSING = object()
 
 
-def plain_fields(config: Mapping[str, Any], where: str) -> dict[str, Any]:
-    """The published fields without those of the run time; BadInput as the long way has it for sizes that are none."""
-    raw = {key: value for key, value in copy.deepcopy(dict(config)).items() if key not in RUN_TIME_FIELDS}
-    check_names(raw, where=where)
-    check_sizes(raw, where=where)
-    return raw
-
-
-def lay_over(raw: dict[str, Any], settings: Sequence[str], forms: Iterable[Form], where: str) -> None:
+def lay_over(raw: dict[str, Any], settings: Sequence[str], forms: Iterable[Form]) -> None:
     """Lay each "KEY=VALUE" over `raw` in place.
 
     What a field may be is known from the published value or, where there is none, from the default in a form of the
@@ -52,9 +41,6 @@ def lay_over(raw: dict[str, Any], settings: Sequence[str], forms: Iterable[Form]
         if _may_be_a_length(old, holder.values()):
             raise NotCovered(f"--set {setting} may want lists of another length")
         holder[name] = value
-    if settings:
-        check_names(raw, where=where)
-        check_sizes(raw, where=where)
 
 
 def _may_be_a_length(old: Any, beside: Iterable[Any]) -> bool:

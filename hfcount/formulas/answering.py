@@ -11,9 +11,11 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput
 from hfcount.formulas import catalogue
 from hfcount.formulas.form import Form
+from hfcount.sealed import is_own_code, sealed
 from hfcount.sources.source import Source
 
 logger = logging.getLogger(__name__)
@@ -58,7 +60,6 @@ def answered(
     *,
     class_name: str | None = None,
     trust_remote_code: bool = False,
-    seconds: float | None = None,
     check: int = 0,
 ) -> Answered:
     """The verified form for `source` with `settings` laid over its config; `check` more random configs are drawn.
@@ -71,11 +72,12 @@ def answered(
     from hfcount.formulas.tracing.search import NoForm, Subject
 
     loaded = load_config(source, settings, trust_remote_code=trust_remote_code)
-    model_class, notes = model_class_for(
-        loaded.config, loaded.raw, where=loaded.where, class_name=class_name, remote=loaded.remote
-    )
+    with uncounted():  # as in load_config
+        model_class, notes = model_class_for(
+            loaded.config, loaded.raw, where=loaded.where, class_name=class_name, own_code=loaded.own_code
+        )
     subject = Subject(raw=loaded.raw, config_class=type(loaded.config), model_class=model_class)
-    real = reality_of(built(loaded.raw, subject.config_class, model_class, where=loaded.where, seconds=seconds))
+    real = reality_of(built(loaded.raw, subject.config_class, model_class, where=loaded.where))
     form, reason = catalogue.find(loaded.raw, model_class.__name__), ""
     if form is not None and (wrong := difference(form, loaded.raw, real)) is not None:
         logger.warning("the catalogue's form of %s is wrong here (%s); traced anew", model_class.__name__, wrong)
@@ -109,8 +111,9 @@ def _traced(subject: Any, source: Source) -> Form:
 
     logger.info("tracing the closed form of %s", subject.model_class.__name__)
     example = {"card": source.model} if source.kind == "card" else None
-    form = find_form(subject.raw, subject.config_class, subject.model_class, example=example)
-    form = conditioned(form, subject, thorough=False)
+    with sealed(own_code=is_own_code(subject.model_class)):
+        form = find_form(subject.raw, subject.config_class, subject.model_class, example=example)
+        form = conditioned(form, subject, thorough=False)
     if not subject.model_class.__module__.startswith(("transformers.", "hfcount.")):
         return form  # a repository's own code is known by no version: its form is good for this run
     try:
@@ -123,7 +126,8 @@ def _traced(subject: Any, source: Source) -> Form:
 def _drawn(form: Form, subject: Any, check: int) -> Drawn:
     from hfcount.formulas.tracing.search import check_more
 
-    found = check_more(form, subject, draws=check, seed=random.SystemRandom().randrange(2**31))
+    with sealed(own_code=is_own_code(subject.model_class)):
+        found = check_more(form, subject, draws=check, seed=random.SystemRandom().randrange(2**31))
     failed = found.failed or ("its buffers are others" if found.buffers_wrong is not None else None)
     if failed is None and found.agreed == 0:
         raise BadInput(f"--check {check}: no drawn config could be built")

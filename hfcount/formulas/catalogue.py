@@ -195,7 +195,7 @@ def _row_of(entry: Mapping[str, Any]) -> Row:
 
 
 def _written(form: Form, shared: Mapping[str, str]) -> str:
-    """The entry with each field on a line of its own, and each row, guard and symbol too; no kinds that are `shared`."""
+    """Return the entry with a line for each field, row, guard and symbol, without kinds that are `shared`."""
     lines = []
     for key, value in entry_of(form).items():
         if key == "kinds" and value == shared:

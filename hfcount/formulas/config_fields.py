@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hfcount.classes import text_config
+from hfcount.foreign_config import TEXT_PARTS
 from hfcount.formulas.expressions import field_paths
 from hfcount.formulas.form import Form
 
@@ -22,9 +23,6 @@ HEAD_SIZES = (
 )  # fmt: skip
 HEADS = ("num_attention_heads", "num_key_value_heads")
 SIZES = ("hidden_size", "num_hidden_layers", "max_position_embeddings", "num_nextn_predict_layers")
-TEXT_PARTS = ("decoder", "generator", "text_config", "text_encoder")
-"""Where transformers looks for the language model's part of a config, an encoder's last (get_text_config)."""
-
 MARK = "is_encoder_decoder"
 """A field of every config class: a form whose defaults have it is completed."""
 

@@ -95,7 +95,8 @@ class Table:
             elif path in self.form.kinds:
                 yield f"{path} is {in_words(self.form.kinds[path])}", self._fitting(path, self.form.kinds[path])
             elif self._ints[path] is None and type(_at(self._base, path, self.form)) is int:
-                yield f"{path} is a whole number", self._by_code((path,), lambda cell: cell is None or _is_whole(cell), bool)
+                whole = self._by_code((path,), lambda cell: cell is None or _is_whole(cell), bool)
+                yield f"{path} is a whole number", whole
         for guard in (*self.form.guards, *sizes):
             yield guard, self._truth(guard)
 

@@ -20,7 +20,7 @@ def refusal(given: Mapping[str, Any], kinds: Mapping[str, str], prefix: str = ""
 
     `kinds` maps dotted fields to kinds. Besides them: `id2label` numbers its labels, `num_labels` counts them, `dtype`
     names a floating type of torch, rotary embeddings have the keys that their type needs (transformers'
-    `validate_rope`), and no layer has sizes of its own.
+    `validate_rope`), no layer has sizes of its own, and no backbone is named whose fields are elsewhere.
 
     >>> refusal({"n_head": 8.5}, {"n_head": "int|null"})
     'n_head is int or null'
@@ -34,7 +34,7 @@ def refusal(given: Mapping[str, Any], kinds: Mapping[str, str], prefix: str = ""
                 return f"{path} maps numbers to labels"
         elif name == "num_labels" and type(value) is not int:
             return f"{path} is int"
-        elif name == "per_layer_config" and value:
+        elif value and (name == "per_layer_config" or (name == "backbone" and not given.get("backbone_config"))):
             return f"{path} is not given"
         elif name in ("dtype", "torch_dtype") and value not in (None, "float64", "float32", "float16", "bfloat16"):
             return f"{path} names a floating type of torch"

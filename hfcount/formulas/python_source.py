@@ -10,7 +10,6 @@ import ast
 import functools
 import inspect
 import io
-import json
 import math
 import re
 import textwrap
@@ -22,24 +21,32 @@ from hfcount.formulas.activations import ACTIVATIONS
 from hfcount.formulas.expressions import FUNCTIONS, field_paths
 from hfcount.formulas.form import Form, component_polynomials
 from hfcount.formulas.given import (
-    by_own_names, completed, disputes, filled_in, given_at, labels_disputed, with_labels,
-)  # fmt: skip
+    by_own_names,
+    completed,
+    disputes,
+    filled_in,
+    given_at,
+    labels_disputed,
+    with_labels,
+)
 from hfcount.formulas.kinds import fits, in_words, refusal, turns
 from hfcount.formulas.polynomial import Polynomial
 from hfcount.formulas.text import to_text
+from hfcount.visible import visible
 
 _WIDTH = 119
 _HELPERS = ("config", "size", "absent", "ACTIVATIONS")
 """Names of the function's own that are still needed where symbols have been assigned."""
 
 _CARRIED = (
-    disputes, given_at, labels_disputed, by_own_names, refusal, in_words, turns, fits, completed, filled_in, with_labels,
+    disputes, given_at, labels_disputed, by_own_names, refusal, in_words, turns, fits, completed, filled_in,
+    with_labels,
 )  # fmt: skip
 """The functions that read a config, which stand in the source as they do in hfcount, without annotations."""
 
 
 def python_source(form: Form) -> str:
-    """Return the source of `parameters(config)`; it raises ValueError, with the condition, where the form does not hold."""
+    """Return the source of `parameters(config)`, which raises ValueError, and says why, where it has no answer."""
     polynomials = component_polynomials(form)
     used = sum(polynomials.values(), Polynomial.constant(0)).symbols
     symbols = {name: text for name, text in form.symbols.items() if name in used}
@@ -74,12 +81,13 @@ def _free(name: str, taken: Iterable[str]) -> str:
 
 def _opening(form: Form, writer: _Writer) -> list[str]:
     version = form.versions.get("transformers")
-    stamp = f", with transformers {version}" if version else ""
+    configs = form.verified + form.single_changes
+    stamp = f", with transformers {_within_string(version)}" if version else ""
     return [
         f"def parameters({writer.config}):",
-        f'    """Parameters of {form.model_class}; `{writer.config}` is its config.json as a dict.',
+        f'    """Parameters of {_within_string(form.model_class)}; `{writer.config}` is its config.json as a dict.',
         "",
-        f"    Verified on {form.verified + form.single_changes} configs{stamp}. Raises ValueError where the form does not hold.",
+        f"    Verified on {configs} configs{stamp}. Raises ValueError where the form does not hold.",
         '    """',
     ]
 
@@ -327,12 +335,17 @@ def _picked(defaults: Mapping[str, Any], paths: Iterable[str]) -> dict[str, Any]
 
 def _literal(value: Any) -> str:
     if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=False)
+        return f'"{_within_string(value)}"'
     if isinstance(value, list):
         return f"[{', '.join(map(_literal, value))}]"
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     return _double_quoted(repr(value))
+
+
+def _within_string(text: str) -> str:
+    """Return `text` as it stands between double quotes, of a string or of a docstring, and cannot end them."""
+    return visible(text.replace("\\", "\\\\").replace('"', '\\"'))
 
 
 def _assigned(name: str, value: Any) -> list[str]:

@@ -26,6 +26,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.configs import one_line
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput
 from hfcount.limits import guarded_build
 from hfcount.lora.options import TARGET_GROUPS, LoraOptions
@@ -123,7 +124,7 @@ def _wrap(model: PreTrainedModel, config: Any, options: LoraOptions, hint: str) 
     """PEFT's wrapper; BadInput for names that it cannot adapt, Refused for a group that it attaches nothing to."""
     import torch
 
-    with quiet_bitsandbytes():
+    with quiet_bitsandbytes(), uncounted():
         from peft import get_peft_model
 
     try:

@@ -17,10 +17,11 @@ from hfcount.auditing.finding import FIELDS, VERDICTS, Finding
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.lines import notes
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact
+from hfcount.visible import visible
 
 MARKS = {"ok": "✓", "explained": "≈", "mismatch": "✗", "unverifiable": "?", "error": "!"}
 STYLES = {"ok": GOOD, "explained": GOOD, "mismatch": BAD, "unverifiable": DIM, "error": BAD}
@@ -60,14 +61,14 @@ def _listed(findings: Sequence[Finding], *, by_model: bool) -> RenderableType:
     for each, (claim, kind, counted, delta) in zip(findings, rows, strict=True):
         if by_model and each.model != model:
             model = each.model
-            parts.append(Text(f"\n{model}", style="bold"))
+            parts.append(Text(f"\n{visible(model)}", style="bold"))
         of = "counted" if counted else ""
         said = Text(MARKS[each.verdict], STYLES[each.verdict]).append(
             f" {claim:<{widths[0]}}  {kind}", style="default"
         )
         figures = f"{of:<7} {counted:>{widths[2]}}  {delta:>{widths[3]}}"
         parts.append(_Figures(said, sum(widths[:2]) + 4, figures))
-        parts.append(Padding(Text(why(each), style=DIM), (0, 0, 0, 4)))
+        parts.append(Padding(Text(visible(why(each)), style=DIM), (0, 0, 0, 4)))
     return Group(*parts)
 
 
@@ -94,8 +95,8 @@ class _Figures:
 
 def _cells(finding: Finding) -> tuple[str, str, str, str]:
     return (
-        shortened(finding.claim, LONGEST_CLAIM),
-        finding.kind,
+        shortened(visible(finding.claim), LONGEST_CLAIM),
+        visible(finding.kind),
         "" if finding.expected is None else exact(finding.expected),
         difference(finding.delta) if finding.delta else "",
     )
@@ -184,12 +185,12 @@ def audit_markdown(audit: Audit) -> str:
     rows = [
         [
             f"{MARKS[each.verdict]} {each.verdict}",
-            f"`{each.model}`",
-            each.claim,
-            each.kind,
+            code(each.model),
+            plain(each.claim),
+            plain(each.kind),
             "" if each.expected is None else exact(each.expected),
             "" if not each.delta else f"{each.delta:+,}",
-            why(each),
+            plain(why(each)),
         ]
         for each in itertools.islice(worth_showing(audit), MOST_ROWS)
     ]
@@ -200,5 +201,5 @@ def audit_markdown(audit: Audit) -> str:
         parts.append(
             f"- {exact(audit.summary.unreached)} of the models could not be reached: their rows are no results"
         )
-    parts += [f"- {note}" for note in audit.notes]
+    parts += listed(audit.notes)
     return "\n".join(parts).rstrip() + "\n"

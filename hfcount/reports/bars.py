@@ -32,12 +32,12 @@ def stacks_of(budgets: Sequence[Budget]) -> Stacks:
 
 def memory_bars(stacks: Stacks, *, title: str) -> Figure:
     """The bars of `stacks` side by side, the total above each; a bucket that none has is left out."""
-    from hfcount.reports.charts import Chart
+    from hfcount.reports.charts import Chart, drawn
 
     figure = Chart(figsize=(max(5.5, 1.9 + 1.15 * len(stacks)), 4.6))
     axes = figure.add_axes((0, 0, 1, 1))
     _bars(axes, stacks)
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold", pad=12)
+    axes.set_title(drawn(title), loc="left", fontsize=11, fontweight="bold", pad=12)
     return figure
 
 

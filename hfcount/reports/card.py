@@ -6,10 +6,11 @@ from typing import Any
 
 from hfcount.formulas import legend, pretty
 from hfcount.reports.document import count_document
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.readme import BEGIN, END, PROVENANCE, Outcome
 from hfcount.reports.units import exact, label, percent, share, short
 from hfcount.result import Count
+from hfcount.visible import visible
 
 
 def card_section(result: Count, command: str) -> str:
@@ -30,9 +31,10 @@ def card_text(section: str, outcome: Outcome | None) -> str:
     """The section between its markers, to be put into a README; of a README what became of it, and what differs."""
     if outcome is None:
         return f"{BEGIN}\n\n{section}\n{END}\n"
+    readme = visible(str(outcome.readme))
     if outcome.state != "outdated":
-        return f"{outcome.readme}: {outcome.state}\n"
-    lines = (f"{outcome.readme}: outdated; --write in place of --check renews it", *outcome.differences)
+        return f"{readme}: {outcome.state}\n"
+    lines = (f"{readme}: outdated; --write in place of --check renews it", *outcome.differences)
     return "".join(f"{line}\n" for line in lines)
 
 
@@ -55,12 +57,14 @@ def without_lora(result: Count) -> list[str]:
 def _lead(result: Count) -> str:
     total, active = result.sizes.total, result.sizes.active
     of_them = f", of which {exact(active)} are active for one token" if active != total else ""
-    return f"This model has {exact(total)} parameters ({short(total)}){of_them}, counted on `{result.model_class}`."
+    return (
+        f"This model has {exact(total)} parameters ({short(total)}){of_them}, counted on {code(result.model_class)}."
+    )
 
 
 def _components(result: Count) -> str:
     rows = [
-        [label(each.component), exact(each.parameters), share(each.share), _code(each.formula)]
+        [label(each.component), exact(each.parameters), share(each.share), _formula(each.formula)]
         for each in result.components
     ]
     rows.append(["**total**", f"**{exact(result.sizes.total)}**", "100.00%", ""])
@@ -71,9 +75,9 @@ def _form(result: Count) -> str:
     """The closed form and its symbols; "" without one that equals the count."""
     if result.form is None or not result.form_matches:
         return ""
-    symbols = ", ".join("`{}` is `{}`".format(*each.split(" ", 1)) for each in legend(result.form))
+    symbols = ", ".join("{} is {}".format(*map(code, each.split(" ", 1))) for each in legend(result.form))
     where = f", where {symbols}" if symbols else ""
-    return f"In closed form {_code(result.form.text)} = {exact(result.form.value)}{where}."
+    return f"In closed form {_formula(result.form.text)} = {exact(result.form.value)}{where}."
 
 
 def _totals(result: Count) -> str:
@@ -96,7 +100,7 @@ def _other_ways(result: Count) -> str:
     said = {each.parameters for each in result.components}
     said |= {sizes.total, sizes.non_embedding, sizes.embedding, sizes.active}
     rows = [
-        [each.name, exact(each.parameters), each.derivation]
+        [plain(each.name), exact(each.parameters), plain(each.derivation)]
         for each in result.conventions
         if each.basis == "arithmetic" and each.parameters not in said
     ]
@@ -107,11 +111,11 @@ def _lora(result: Count) -> str:
     rows = [
         [
             str(each.r),
-            ", ".join(f"`{name}`" for name in each.targets),
+            ", ".join(map(code, each.targets)),
             exact(each.trainable),
             exact(each.all or 0),
             percent(each.trainable_percent or 0.0),
-            _code(each.formula if each.matches else None),
+            _formula(each.formula if each.matches else None),
         ]
         for each in result.lora
         if each.trainable is not None
@@ -128,14 +132,13 @@ def _provenance(result: Count, command: str) -> str:
         if result.built
         else "config.json and a closed form that is verified against the class; no model was built"
     )
-    ticks = "``" if "`" in command else "`"
     lines = [
         f"Each distinct parameter once, from {how}. No weight was read.",
-        f"hfcount {releases.get('hfcount', '')}: {ticks}{command}{ticks}",
+        f"hfcount {releases.get('hfcount', '')}: {code(command)}",
     ]
     variant = [note for note in result.notes if note.startswith("a variant: ")]
-    return "\n\n".join([*lines, *(f"- {note}" for note in variant)])
+    return "\n\n".join([*lines, *listed(variant)])
 
 
-def _code(formula: str | None) -> str:
-    return f"`{pretty(formula)}`" if formula else ""
+def _formula(formula: str | None) -> str:
+    return code(pretty(formula or ""))

@@ -9,9 +9,16 @@ from typing import Any
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
+from hfcount.visible import visible
+
 INK = "#000000"
 """The colour that axes and letters are drawn in; in a notebook they take the colour of the text around them."""
 STYLE = "max-width:100%;height:auto;color:inherit;fill:currentColor"  # matplotlib leaves out the fill of black letters
+
+
+def drawn(text: str) -> str:
+    """Return `text`, which is not ours, as matplotlib draws it letter by letter: no dollar sign opens mathematics."""
+    return visible(text).replace("$", r"\$")
 
 
 class Chart(Figure):

@@ -1,4 +1,4 @@
-"""Results as CSV: one table each, a header line, exact integers."""
+"""Results as CSV: one table each, a header line, exact integers, and no text that a spreadsheet would run."""
 
 from __future__ import annotations
 
@@ -9,15 +9,27 @@ from typing import Any
 
 from hfcount.reports.document import breakdown_rows
 from hfcount.result import Count
+from hfcount.visible import visible
+
+FORMULA = tuple("=+-@＝＋－＠")
+"""What a spreadsheet takes a cell for a formula by, in either width (OWASP, "CSV Injection")."""
 
 
 def to_csv(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> str:
     """`rows` as CSV text with the `columns` named; None becomes an empty cell."""
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, fieldnames=list(columns), extrasaction="ignore", lineterminator="\n")
+    writer = csv.DictWriter(buffer, fieldnames=list(columns), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _cell(row.get(name)) for name in columns} for row in rows)
     return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    """Return `value` as a cell: a number as it is, text on one line, with an apostrophe where it began a formula."""
+    if not isinstance(value, str):
+        return value
+    text = visible(value)
+    return f"'{text}" if text.lstrip().startswith(FORMULA) else text
 
 
 def count_csv(result: Count, *, by: str = "component") -> str:

@@ -3,12 +3,26 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from typing import Any
 
 from hfcount.breakdown import breakdown
 from hfcount.result import Count
+from hfcount.visible import visible
 
 SCHEMA = 1
+
+
+def to_json(document: Any) -> str:
+    """Return `document` as JSON text with a line end; signs that cannot be seen are escapes, which change no value."""
+    text = json.dumps(document, indent=2, ensure_ascii=False)
+    return "".join(f"{visible(line, escape=_escape)}\n" for line in text.split("\n"))
+
+
+def _escape(sign: str) -> str:
+    """Return `sign` as JSON writes it in ASCII: a unit of UTF-16 at a time (RFC 8259, section 7)."""
+    units = sign.encode("utf-16-be", "surrogatepass").hex()
+    return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
 def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:

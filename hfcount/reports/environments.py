@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.table import Table
 
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import markdown_table, plain
 
 
 def table(found: Mapping[str, Any]) -> Table:
@@ -20,5 +20,5 @@ def table(found: Mapping[str, Any]) -> Table:
 
 def markdown(found: Mapping[str, Any]) -> str:
     """Names and values as a Markdown table."""
-    rows = [[name, "not installed" if value is None else str(value)] for name, value in found.items()]
+    rows = [[name, plain("not installed" if value is None else str(value))] for name, value in found.items()]
     return markdown_table(["", "value"], rows)

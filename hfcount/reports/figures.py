@@ -81,7 +81,7 @@ def _stacks(layers: pd.DataFrame) -> list[tuple[str, Any]]:
 
 def distribution(parts: Sequence[Part], *, title: str) -> Figure:
     """A horizontal stacked bar per group of the inventory, with its exact count at the end."""
-    from hfcount.reports.charts import Chart
+    from hfcount.reports.charts import Chart, drawn
 
     rows = rows_of_groups(parts)
     height = 0.5 + 0.3 * len(rows)  # inches of the bars alone, so that all charts have bars of one height
@@ -89,7 +89,7 @@ def distribution(parts: Sequence[Part], *, title: str) -> Figure:
     axes = figure.add_axes((0, 0, 1, 1))
     _stacked_bars(axes, rows)
     total = sum(part.numel for part in parts)
-    axes.set_title(f"{title}: {exact(total)} parameters", loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(f"{drawn(title)}: {exact(total)} parameters", loc="left", fontsize=11, fontweight="bold")
     axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.6 / height), ncols=5, frameon=False, fontsize=8.5)
     return figure
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 from hfcount.errors import BadInput
 
 if TYPE_CHECKING:
+    from io import FileIO
+
     from matplotlib.figure import Figure
 
 
@@ -39,13 +41,61 @@ def write_text(path: Path, text: str) -> None:
     _replace(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def check_within(path: Path, folder: Path) -> None:
+    """Raise BadInput if a link on the way to `path` leads out of `folder`, or into what git keeps there."""
+    try:
+        inside = path.resolve().relative_to(folder.resolve())
+    except (ValueError, OSError, RuntimeError):  # RuntimeError: links that go round
+        inside = None
+    if inside is None or ".git" in inside.parts:
+        where = f"out of {folder}" if inside is None else "into .git"
+        raise BadInput(f"{path}: a link that leads {where}; name the file itself, or put one in its place")
+
+
 def write_bytes(path: Path, data: bytes) -> None:
-    """Write `data` as it is in one step, into the file that a link at `path` leads to; its permissions stay."""
+    """Write `data` as it is into the file that a link at `path` leads to; its owner and permissions stay.
+
+    In one step where that keeps all of this. A file with several names (hard links), or with an owner that nothing
+    new can be given, is written in place, as an editor does; if that fails, what it held is put back.
+    """
     path = path.resolve()
     if _is_special(path):
         raise BadInput(f"{path}: is no regular file; name one")
-    mode = path.stat().st_mode if path.exists() else None
-    _replace(path, lambda temporary: temporary.write_bytes(data), mode=mode)
+    before = path.stat() if path.exists() else None
+    if before is not None and before.st_nlink > 1:
+        _overwrite(path, data)
+        return
+    try:
+        _replace(path, lambda temporary: temporary.write_bytes(data), like=before)
+    except _Foreign:
+        _overwrite(path, data)
+
+
+class _Foreign(Exception):
+    """A file's owner that a new file cannot be given."""
+
+
+def _overwrite(path: Path, data: bytes) -> None:
+    try:
+        with path.open("r+b", buffering=0) as file:
+            old = file.read()
+            try:
+                _refill(file, data)
+            except OSError:
+                _refill(file, old)
+                raise
+    except OSError as error:
+        raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _refill(file: FileIO, data: bytes) -> None:
+    """Make `data` all that an open file holds."""
+    file.seek(0)
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+    file.truncate()
+    os.fsync(file.fileno())
 
 
 def write_figure(path: Path, figure: Figure) -> None:
@@ -74,7 +124,8 @@ def _pour(path: Path, data: bytes) -> None:
         raise BadInput(f"{path}: cannot be written ({error.strerror or error}); name another --output") from error
 
 
-def _replace(path: Path, write: Callable[[Path], object], *, mode: int | None = None) -> None:
+def _replace(path: Path, write: Callable[[Path], object], *, like: os.stat_result | None = None) -> None:
+    """Put what `write` writes in the place of `path`, with the owner and permissions of `like`; raises _Foreign."""
     check_writable(path)
     try:
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
@@ -84,11 +135,25 @@ def _replace(path: Path, write: Callable[[Path], object], *, mode: int | None = 
             write(temporary)
             with temporary.open("rb") as file:
                 os.fsync(file.fileno())
-            mask = os.umask(0)
-            os.umask(mask)
-            temporary.chmod(0o666 & ~mask if mode is None else stat.S_IMODE(mode))
+            _give(temporary, like)
             temporary.replace(path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
         raise BadInput(f"{path}: cannot be written ({error.strerror or error})") from error
+
+
+def _give(temporary: Path, like: os.stat_result | None) -> None:
+    """Give a new file the owner and permissions of `like`, else those that any new file has."""
+    if like is None:
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        return
+    own = temporary.stat()
+    if (own.st_uid, own.st_gid) != (like.st_uid, like.st_gid):
+        try:
+            os.chown(temporary, like.st_uid, like.st_gid)
+        except PermissionError as error:
+            raise _Foreign from error
+    temporary.chmod(stat.S_IMODE(like.st_mode))

@@ -15,10 +15,11 @@ from hfcount.formulas import pretty
 from hfcount.formulas.closed_form import ClosedForm
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.lines import below, notes
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, GOOD, heading
 from hfcount.reports.units import exact, label
+from hfcount.visible import visible
 
 ORIGINS = {
     "catalogue": "from the catalogue",
@@ -96,7 +97,7 @@ def condition(text: str) -> str:
 
 def _proof(answer: FormulaAnswer) -> list[RenderableType]:
     """What the form was held against, in colours."""
-    return [Text(), *(Text(line, GOOD if line.startswith("✓") else BAD) for line in _proof_lines(answer))]
+    return [Text(), *(Text(visible(line), GOOD if line.startswith("✓") else BAD) for line in _proof_lines(answer))]
 
 
 def _proof_lines(answer: FormulaAnswer) -> list[str]:
@@ -116,22 +117,22 @@ def _proof_lines(answer: FormulaAnswer) -> list[str]:
 
 def formula_markdown(answer: FormulaAnswer) -> str:
     """The total, the components, the symbols and the conditions in Markdown."""
-    parts = [f"# {answer.model}\n"]
+    parts = [f"# {plain(answer.model)}\n"]
     form = answer.closed_form
     if form is None or answer.form is None:
-        parts.append(f"`{answer.model_class}`, {exact(answer.value)} parameters; no closed form: {answer.reason}.\n")
+        reason = plain(f"no closed form: {answer.reason}.")
+        parts.append(f"{code(answer.model_class)}, {exact(answer.value)} parameters; {reason}\n")
     else:
         values, used = answer.form.values(answer.raw), dict.fromkeys(re.findall(r"[A-Za-z]\w*", form.text))
-        parts.append(f"`{answer.model_class}`: {pretty(form.text)} = **{exact(form.value)}** parameters.\n")
-        rows = [[label(each.component), exact(each.value), f"`{pretty(each.text)}`"] for each in form.components]
+        parts.append(f"{code(answer.model_class)}: {plain(pretty(form.text))} = **{exact(form.value)}** parameters.\n")
+        rows = [[label(each.component), exact(each.value), code(pretty(each.text))] for each in form.components]
         parts.append(markdown_table(["Component", "Parameters", "Closed form"], rows, right=(1,)))
         symbols = [
-            [f"`{name}`", f"`{form.symbols[name]}`", exact(values[name])] for name in used if name in form.symbols
+            [code(name), code(form.symbols[name]), exact(values[name])] for name in used if name in form.symbols
         ]
         parts.append(markdown_table(["Symbol", "Stands for", "Here"], symbols, right=(2,)))
-        parts += [f"- holds where {condition(each)}" for each in answer.guards]
-        parts += [f"- {line}" for line in _proof_lines(answer)]
-    parts += [f"- {note}" for note in (*answer.notes, *filter(None, [answer.detour]))]
+        parts += listed([*(f"holds where {condition(each)}" for each in answer.guards), *_proof_lines(answer)])
+    parts += listed([*answer.notes, *filter(None, [answer.detour])])
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -10,12 +10,16 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.padding import Padding
 from rich.text import Text
 
+from hfcount.visible import visible
+
 INDENT = 2
 
 
 def below(text: str | Text, style: str = "dim") -> Padding:
     """`text` two columns in, and so are the lines on which it goes on."""
-    return Padding(Text(text, style=style) if isinstance(text, str) else text, (0, 0, 0, INDENT), expand=False)
+    return Padding(
+        Text(visible(text), style=style) if isinstance(text, str) else text, (0, 0, 0, INDENT), expand=False
+    )
 
 
 def notes(lines: Iterable[str]) -> list[Padding]:

@@ -10,9 +10,10 @@ from hfcount.live.live_report import LiveReport
 from hfcount.live.optimizer_state import OptimizerState
 from hfcount.live.places import FOREIGN
 from hfcount.reports.lines import below, notes
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.units import exact, label, memory_with_unit, percent, share, short
+from hfcount.visible import visible
 
 HEADINGS = ("Parameters", "Share", "Trainable", "Memory")
 
@@ -25,7 +26,7 @@ def live_report(found: LiveReport) -> RenderableType:
         table.add_row(*row)
     table.add_section()
     table.add_row(*rows[-1], style="bold")
-    name = f"{found.model} · " if found.model else ""
+    name = f"{visible(found.model)} · " if found.model else ""
     where = ", ".join(found.devices) or "nowhere"
     parts: list[RenderableType] = [Text.assemble((name, "bold"), (found.model_class, "bold"), f" · {where}\n"), table]
     parts.append(Text(f"\n{training_line(found)}"))
@@ -37,13 +38,14 @@ def live_report(found: LiveReport) -> RenderableType:
 def live_markdown(found: LiveReport) -> str:
     """The same as Markdown."""
     what, rows = live_rows(found)
+    rows = [[plain(name), *figures] for name, *figures in rows]
     rows[-1] = [f"**{cell}**" if cell else "" for cell in rows[-1]]
     parts = [
-        f"# {found.model or found.model_class}\n",
-        f"`{found.model_class}` on {', '.join(found.devices) or 'no device'}.\n",
+        f"# {plain(found.model or found.model_class)}\n",
+        f"{code(found.model_class)} on {', '.join(found.devices) or 'no device'}.\n",
         markdown_table([what, *HEADINGS], rows, right=range(1, len(HEADINGS) + 1)),
         f"{training_line(found)}.\n",
-        *(f"- {line}" for line in (*held_lines(found), *found.notes)),
+        *listed([*held_lines(found), *found.notes]),
     ]
     return "\n".join(parts).rstrip() + "\n"
 

@@ -15,7 +15,7 @@ from hfcount.memory_answer import BUCKETS, Budget, Memory
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.lines import Entries, below, notes
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.simulated import comparison_document, simulated_sections
 from hfcount.reports.terminal import BAD, DIM, GOOD, heading
@@ -264,7 +264,7 @@ def memory_markdown(found: Memory, fits: Sequence[Fit] = ()) -> str:
     ]  # fmt: skip
     right = tuple(range(1, len(headings)))
     parts = [
-        f"# {found.model}\n",
+        f"# {plain(found.model)}\n",
         f"{_way(found)}: {found.recipe}. Sizes in {unit[0]}.\n",
         markdown_table(headings, memory_rows(found, shown, unit), right=right),
     ]
@@ -288,7 +288,6 @@ def memory_markdown(found: Memory, fits: Sequence[Fit] = ()) -> str:
                 right=(3, 4, 5, 6, 7),
             )
         )
-    parts += [f"- {regime_name(each)}: {each.reason}" for each in found.budgets if each.reason]
-    parts += [f"- warning: {warning}" for warning in found.warnings]
-    parts += [f"- {note}" for note in found.notes]
+    parts += listed(f"{regime_name(each)}: {each.reason}" for each in found.budgets if each.reason)
+    parts += listed([*(f"warning: {warning}" for warning in found.warnings), *found.notes])
     return "\n".join(parts).rstrip() + "\n"

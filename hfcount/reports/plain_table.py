@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from rich.cells import cell_len
-from rich.console import Console, ConsoleOptions, RenderResult
+from rich.console import Console, ConsoleOptions, RenderableType, RenderResult
 from rich.table import Column, Table
+from rich.text import Text
+
+from hfcount.visible import visible
 
 GAP = 2
 LEAST_TEXT = 20
@@ -21,6 +25,10 @@ class PlainTable(Table):
     """
 
     names = 1
+
+    def add_row(self, *cells: RenderableType | None, **how: Any) -> None:
+        """Add a row; what is given as a string is text alone, without markup, on one line."""
+        super().add_row(*(Text(visible(each)) if isinstance(each, str) else each for each in cells), **how)
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         least = [_least(column) for column in self.columns]
@@ -51,7 +59,10 @@ def plain_table(*columns: tuple[str, str], names: int = 1) -> PlainTable:
     table.names = names
     for heading, justify in columns:
         table.add_column(
-            heading, justify="right" if justify == "right" else "left", no_wrap=justify == "right", overflow="fold"
+            Text(visible(heading)),
+            justify="right" if justify == "right" else "left",
+            no_wrap=justify == "right",
+            overflow="fold",
         )
     return table
 

@@ -49,13 +49,15 @@ def bars(
 
 
 def _frame(axes: Axes, names: Sequence[str], *, title: str, axis: str) -> None:
-    axes.set_yticks(range(len(names)), list(names), fontsize=8.5)
+    from hfcount.reports.charts import drawn
+
+    axes.set_yticks(range(len(names)), [drawn(name) for name in names], fontsize=8.5)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.xaxis.set_major_formatter(lambda value, _: tick(value))
     axes.set_xlabel(axis, fontsize=9)
     axes.tick_params(axis="x", labelsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.set_title(title, loc="left", fontsize=11, fontweight="bold")
+    axes.set_title(drawn(title), loc="left", fontsize=11, fontweight="bold")
 
 
 def ranks_figure(rows: Sequence[LoraCount]) -> Chart:

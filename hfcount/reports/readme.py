@@ -14,7 +14,10 @@ from pathlib import Path
 from typing import Literal
 
 from hfcount.errors import BadInput
-from hfcount.reports.files import check_writable, write_bytes
+from hfcount.reports.files import check_within, check_writable, write_bytes
+from hfcount.sources.front_matter import split_front_matter
+from hfcount.sources.regular_file import read_regular
+from hfcount.visible import visible
 
 BEGIN, END = "<!-- hfcount:begin -->", "<!-- hfcount:end -->"
 PROVENANCE = "### How it was counted"
@@ -23,8 +26,11 @@ _MARKER = re.compile(r"<!--[ \t]*hfcount:(?P<which>begin|end)[ \t]*-->")
 _MARKERS_ALONE = re.compile(rf"[ \t]*(?:{_MARKER.pattern.replace('?P<which>', '?:')}[ \t]*)+")
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|\Z)")
-_FRONT_MATTER = re.compile(r"\A\ufeff?\s*---[ \t]*[\r\n]+.*?[\r\n]+---[ \t]*(?:\r\n|\r|\n|\Z)", re.DOTALL)
 _MOST_DIFFERENCES = 40  # lines of a difference that are shown
+_MOST_COMPARED = 5_000  # lines of a section; one of ours has some hundred
+
+MAX_README_BYTES = 2 * 2**20
+"""Twenty times the longest front matter that is published; what is larger is something else."""
 
 
 State = Literal["written", "unchanged", "current", "outdated"]
@@ -60,11 +66,16 @@ def check_readme(path: Path, *, to_write: bool) -> None:
     """Raise BadInput before any work is done if `path` could not take a section, or could not be written."""
     if to_write:
         check_writable(path)
+        check_within(path, repository_of(path))
     section_of(read_readme(path), str(path))
 
 
 def write_section(path: Path, section: str) -> Outcome:
-    """Put `section` into the file at `path`, made where there is none, untouched where it says the same."""
+    """Put `section` into the file at `path`, made where there is none, untouched where it says the same.
+
+    A link is followed within the repository alone. Owner, permissions and hard links stay.
+    """
+    check_within(path, repository_of(path))
     old = read_readme(path)
     new = spliced(old, section, str(path))
     if new == old:
@@ -81,19 +92,29 @@ def compare_section(path: Path, section: str) -> Outcome:
     return Outcome(readme=path, state="outdated", differences=differences(old, section))
 
 
+def repository_of(path: Path) -> Path:
+    """Return the folder that a README.md at `path` belongs to: the nearest with a .git, else its own."""
+    folder = path.absolute().parent  # as typed, whatever its folders link to
+    return next((each for each in (folder, *folder.parents) if (each / ".git").exists()), folder)
+
+
 def read_readme(path: Path) -> str:
     """The text of `path` as it stands, its line ends included; "" where there is no such file.
 
     Raises BadInput where it cannot be read, or is not UTF-8, as a model card has to be.
     """
     try:
-        return path.read_bytes().decode("utf-8")
+        data = read_regular(path, MAX_README_BYTES)
     except FileNotFoundError:
         return ""
-    except UnicodeDecodeError as error:
-        raise BadInput(f"{path}: is not UTF-8 text (byte {error.start:,}); save it as UTF-8 first") from error
     except OSError as error:
         raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from error
+    if len(data) > MAX_README_BYTES:
+        raise BadInput(f"{path}: larger than {MAX_README_BYTES // 2**20} MiB, which no README.md is")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}: is not UTF-8 text (byte {error.start:,}); save it as UTF-8 first") from error
 
 
 def section_of(text: str, where: str) -> str | None:
@@ -113,9 +134,10 @@ def same_figures(old: str, new: str) -> bool:
 def differences(old: str | None, new: str) -> tuple[str, ...]:
     """The lines of `old` that go (`-`) and those of `new` that come (`+`), at most a screenful, fit for a terminal."""
     before, after = _figures(old or "").splitlines(), _figures(new).splitlines()
-    lines = [line for line in difflib.unified_diff(before, after, n=0, lineterm="") if not line.startswith("@@")][2:]
-    shown = ["".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in line) for line in lines]
-    left = len(shown) - _MOST_DIFFERENCES
+    uncompared = len(before[_MOST_COMPARED:])  # difflib takes each line of one side with each of the other
+    compared = difflib.unified_diff(before[:_MOST_COMPARED], after, n=0, lineterm="")
+    shown = [visible(line) for line in compared if not line.startswith("@@")][2:]
+    left = len(shown) + uncompared - _MOST_DIFFERENCES
     return (*shown[:_MOST_DIFFERENCES], *([f"... and {left:,} lines more"] if left > 0 else []))
 
 
@@ -164,8 +186,7 @@ def _markers(text: str, where: str) -> list[_Marker]:
         return []
     from markdown_it import MarkdownIt
 
-    front = _FRONT_MATTER.match(text)
-    start = front.end() if front else 0
+    _, start = split_front_matter(text)
     before = len(_NEWLINE.findall(text[:start])) + 1
     lines = [match.span() for match in _LINE.finditer(text, start)]
     found = []

@@ -114,7 +114,7 @@ def comparison_document(each: Comparison) -> dict[str, Any]:
 
 def timeline(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
     """Memory over the step, a panel for each regime, the buckets stacked; the phases are told by lines and names."""
-    from hfcount.reports.charts import Chart
+    from hfcount.reports.charts import Chart, drawn
 
     height = 2.6
     figure = Chart(figsize=(9.5, height * len(curves)))
@@ -123,7 +123,7 @@ def timeline(curves: Mapping[str, pd.DataFrame], *, title: str) -> Figure:
     for index, (name, lines) in enumerate(curves.items()):
         axes = figure.add_axes((0, 1 - (index + 0.86) / len(curves), 1, 0.68 / len(curves)))
         _panel(axes, lines, unit, highest)
-        axes.set_title(f"{title}: {regime_title(name)}", loc="left", fontsize=10, fontweight="bold", pad=16)
+        axes.set_title(f"{drawn(title)}: {regime_title(name)}", loc="left", fontsize=10, fontweight="bold", pad=16)
         if index == 0:
             axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1.03), frameon=False, fontsize=8, reverse=True)
     return figure

@@ -12,16 +12,17 @@ from hfcount.formulas import pretty
 from hfcount.formulas.solve import Candidate, Solution
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.lines import notes
-from hfcount.reports.markdown import markdown_table
+from hfcount.reports.markdown import listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD
 from hfcount.reports.units import difference, exact, percent
+from hfcount.visible import visible
 
 
 def solution_report(solution: Solution) -> RenderableType:
     """The equation, its solution, and the whole numbers beside it."""
     what = "trained" if solution.unknown == "r" else "parameters"
-    parts: list[RenderableType] = [Text.assemble((solution.model, "bold"), f" · {solution.model_class}\n")]
+    parts: list[RenderableType] = [Text.assemble((visible(solution.model), "bold"), f" · {solution.model_class}\n")]
     if solution.equation is not None:
         equation = pretty(_grouped(solution.equation))
         parts.append(Text.assemble((f"{what}({solution.unknown}) = {equation}", "bold")))
@@ -53,7 +54,7 @@ def _table(solution: Solution, what: str) -> RenderableType:
 def solution_markdown(solution: Solution) -> str:
     """The equation and the whole numbers beside its solution in Markdown."""
     what = "trained" if solution.unknown == "r" else "parameters"
-    parts = [f"# {solution.model}: {solution.unknown} for {solution.wanted}\n"]
+    parts = [f"# {plain(solution.model)}: {solution.unknown} for {solution.wanted}\n"]
     if solution.equation is not None:
         parts.append(f"{what}({solution.unknown}) = {pretty(_grouped(solution.equation))}\n")
     rows = [
@@ -66,7 +67,7 @@ def solution_markdown(solution: Solution) -> str:
         parts.append(markdown_table(headings, rows, right=(0, 1, 2)))
     else:
         parts.append(f"No {solution.unknown} gives {solution.wanted}.\n")
-    parts += [f"- {note}" for note in solution.notes]
+    parts += listed(solution.notes)
     return "\n".join(parts).rstrip() + "\n"
 
 

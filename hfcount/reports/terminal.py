@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
+import dataclasses
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
+from rich.segment import Segment
 from rich.table import Table
 from rich.text import Text
 
@@ -16,6 +17,7 @@ from hfcount.reports.lines import Entries, below, notes
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
 from hfcount.result import Count
+from hfcount.visible import visible
 
 if TYPE_CHECKING:
     from hfcount.conventions import Explanation
@@ -41,7 +43,8 @@ def heading(result: Count | FormulaAnswer | Memory) -> Text:
     source = {"card": "bundled card", "folder": "local folder", "hub": "Hugging Face Hub", "type": "default config"}
     where = source.get(result.source.kind, result.source.kind)
     at = f" @ {result.source.revision[:12]}" if result.source.revision else ""
-    return Text.assemble((result.model, "bold"), f" · {result.model_class} · {where}{at}\n")
+    about = visible(f" · {result.model_class} · {where}{at}")
+    return Text.assemble((visible(result.model), "bold"), f"{about}\n")
 
 
 def _section(title: str, body: RenderableType) -> RenderableType:
@@ -136,11 +139,11 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
     """Which conventions give the figure to its printed precision, which do not, and by how much."""
     figure = explanation.figure
     heading = Text.assemble(
-        (result.model, "bold"), f" · {result.model_class} · published figure ", (figure.text, "bold")
+        (visible(result.model), "bold"), f" · {result.model_class} · published figure ", (figure.text, "bold")
     )
     parts: list[RenderableType] = [heading]
     if not result.built:
-        parts += [Text(note, style=DIM) for note in result.notes[-1:]]
+        parts += [Text(visible(note), style=DIM) for note in result.notes[-1:]]
     if figure.high > figure.low:
         parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
     if explanation.matches:
@@ -150,7 +153,7 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
     if explanation.misses:
         parts.append(_section(f"Does not give {figure.text}", _found_table(explanation.misses, "✗", BAD)))
     if not explanation.explained:
-        parts.append(Text(f"\n✗ no convention that is known gives {figure.text} for {result.model}", BAD))
+        parts.append(Text(f"\n✗ no convention that is known gives {figure.text} for {visible(result.model)}", BAD))
     return Group(*parts)
 
 
@@ -200,12 +203,24 @@ def _short_verdict(result: Count) -> str:
     return "✓" if result.form_matches else "✗"
 
 
+@dataclasses.dataclass(frozen=True)
+class _Visible:
+    """Whatever `body` holds, no sign of it but rich's own colours and line ends steers the terminal."""
+
+    body: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        for text, style, _ in console.render(self.body, options):
+            yield Segment(visible(text, keep="\n"), style)
+
+
 def to_text(body: RenderableType, *, width: int | None = None, color: bool = False) -> str:
     """`body` as text; with ANSI colours where `color`; trailing blanks, which tables pad with, are cut."""
     console = Console(
-        width=width or 118, force_terminal=color, no_color=not color, highlight=False, record=False,
+        width=width or 118, force_terminal=color, no_color=not color, highlight=False, record=False, markup=False,
+        emoji=False,
         force_jupyter=False,  # there it would show what it is asked to return
     )  # fmt: skip
     with console.capture() as capture:
-        console.print(body, soft_wrap=False)
-    return re.sub(r"[ \t]+$", "", capture.get(), flags=re.MULTILINE)
+        console.print(_Visible(body), soft_wrap=False, crop=False)
+    return "\n".join(line.rstrip(" \t") for line in capture.get().split("\n"))

@@ -50,6 +50,8 @@ def _fewer(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _by_kind(axes: Axes, frame: pd.DataFrame) -> None:
+    from hfcount.reports.charts import drawn
+
     positions = list(range(len(frame)))
     left = [0] * len(frame)
     for verdict in VERDICTS:
@@ -58,7 +60,7 @@ def _by_kind(axes: Axes, frame: pd.DataFrame) -> None:
         left = [before + value for before, value in zip(left, values, strict=True)]
     for position, value in zip(positions, left, strict=True):
         axes.annotate(f" {exact(value)}", (value, position), va="center", fontsize=8)
-    axes.set_yticks(positions, [str(kind) for kind in frame.index], fontsize=8.5)
+    axes.set_yticks(positions, [drawn(str(kind)) for kind in frame.index], fontsize=8.5)
     axes.set_ylim(len(frame) - 0.4, -0.6)
     axes.set_xlabel("findings, by what is claimed", fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hfcount.deadline import in_time
 from hfcount.simulation.peak import BUCKETS
 
 if TYPE_CHECKING:
@@ -93,9 +94,9 @@ def pattern_of(model: PreTrainedModel) -> Pattern | None:
     if depth is None or len(deep) != 1 or inside:
         return None
     path, layers = deep[0]
-    kinds = [_kind(layer, index, model.config) for index, layer in enumerate(layers)]
+    kinds = [_kind(layer, index, model.config) for index, layer in in_time(enumerate(layers))]
     for period in range(1, depth // (REPEATS[-1] + 1) + 1):
-        for prefix in range(min(depth - period * (REPEATS[-1] + 1), 2 * period + 4) + 1):
+        for prefix in in_time(range(min(depth - period * (REPEATS[-1] + 1), 2 * period + 4) + 1)):
             if all(kinds[index] == kinds[index + period] for index in range(prefix, depth - period)):
                 return Pattern(stack=path, depth=depth, prefix=prefix, period=period)
     return None

@@ -23,6 +23,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from hfcount.deadline import check_deadline
 from hfcount.errors import HfcountError
 from hfcount.simulation.flops import flops_of
 
@@ -110,6 +111,7 @@ class Ledger(TorchDispatchMode):
 
         To be asked between operations: torch does not survive an exception within some of them.
         """
+        check_deadline()
         if self._until is not None and time.monotonic() > self._until:
             raise TimeIsUp
 

@@ -10,6 +10,7 @@ import dataclasses
 import re
 
 from hfcount.budget.recipes import recipe
+from hfcount.deadline import Overdue
 from hfcount.errors import BadInput, one_line
 from hfcount.limits import memory_limit
 from hfcount.simulation.depth import REPEATS, Pattern, pattern_of, with_layers
@@ -42,6 +43,8 @@ def left_out(bench: Workbench) -> Reach:
     """Return what full fine-tuning gives no gradient; a Reach with a reason where no step can be run."""
     try:
         return _left_out(bench)
+    except Overdue:
+        raise
     except Exception as error:  # what torch and the models raise for what has no fake form
         return Reach(reason=one_line(error))
 

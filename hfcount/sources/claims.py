@@ -12,22 +12,28 @@ the parsing. Anybody writes a README.md, so what is read of it has limits.
 
 from __future__ import annotations
 
+import functools
 import math
-import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from hfcount.deadline import in_time
 from hfcount.errors import BadInput
+from hfcount.sources.front_matter import split_front_matter
 from hfcount.sources.source import Claim
 
-# What huggingface_hub.repocard.REGEX_YAML_BLOCK takes: the text between two `---` lines at the beginning.
-_FRONT_MATTER = re.compile(r"\A\s*---[ \t]*\r?\n(.*?)\r?\n---[ \t]*(?:\r?\n|\Z)", re.DOTALL)
 MAX_FRONT_MATTER = 2 * 2**20
 """Signs; the longest published blocks, results of benchmarks, have some 100,000 of them."""
 
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
-"""In the `hfcount:` block with its aliases written out: a few lines of YAML can stand for any number of values."""
+"""With the aliases written out: a few lines of YAML can stand for any number of values."""
+
+MAX_BASE_60 = 500
+"""Signs of `1:1:1:...`, a number in base 60 to PyYAML: each digit costs as much as all before it."""
+
+MAX_KEY_DIGITS = 18
+"""Of a number that is a key: Python hashes integers modulo 2^61 - 1, so larger ones can all be made to collide."""
 
 MAX_FIGURE = 10**18
 MAX_INTEGER = 10**100
@@ -42,11 +48,11 @@ def front_matter(readme: str, where: str = "README.md") -> dict[str, Any]:
     """
     import yaml
 
-    block = _FRONT_MATTER.match(readme)
-    if block is None:
+    block, _ = split_front_matter(readme)
+    if not block:
         return {}
     try:
-        data = _load(block.group(1), where)
+        data = _load(block, where)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise BadInput(f"{where}: the front matter is not valid YAML ({reason})") from error
@@ -60,20 +66,63 @@ def front_matter(readme: str, where: str = "README.md") -> dict[str, Any]:
 
 
 def _load(text: str, where: str) -> Any:
-    """The YAML in `text`; what is nested absurdly deep is refused before it is built, since libyaml's loader would
-    exhaust the stack of the process."""
+    """Return what the YAML in `text` says; what would take more than a pass over it is refused before it is built."""
     import yaml
 
     if len(text) > MAX_FRONT_MATTER:
         raise BadInput(f"{where}: the front matter has more than {MAX_FRONT_MATTER:,} signs")
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    depth = 0
-    for event in yaml.parse(text, Loader=loader):
-        depth += isinstance(event, yaml.CollectionStartEvent)
-        depth -= isinstance(event, yaml.CollectionEndEvent)
-        if depth > MAX_DEPTH:
+    _check_events(yaml.parse(text, Loader=_loader()), where)
+    return yaml.load(text, Loader=_loader())
+
+
+def _check_events(events: Iterable[Any], where: str) -> None:
+    """Raise BadInput for what is nested absurdly deep, which would exhaust the stack of libyaml's loader, and for more
+    than MAX_VALUES values: an alias counts as all that it stands for, since a merge (`<<`) copies it."""
+    written_out: dict[str, int] = {}
+    open_collections: list[tuple[str | None, int]] = []
+    found = 0
+    for event in in_time(events):
+        kind = type(event).__name__
+        if kind == "AliasEvent":
+            found += written_out.get(event.anchor, MAX_VALUES)  # within itself it has no end
+        elif kind in ("SequenceStartEvent", "MappingStartEvent"):
+            open_collections.append((event.anchor, found))
+            found += 1
+        elif kind in ("SequenceEndEvent", "MappingEndEvent"):
+            anchor, before = open_collections.pop()
+            if anchor is not None:
+                written_out[anchor] = found - before
+        elif kind == "ScalarEvent":
+            found += 1
+            if event.anchor is not None:
+                written_out[event.anchor] = 1
+        if len(open_collections) > MAX_DEPTH:
             raise BadInput(f"{where}: the front matter is nested too deeply")
-    return yaml.load(text, Loader=loader)
+        if found > MAX_VALUES:
+            raise BadInput(f"{where}: the front matter holds more than any claims do ({MAX_VALUES:,} values)")
+
+
+@functools.cache
+def _loader() -> Any:
+    """Return PyYAML's safe loader, libyaml's where it is there, that refuses numbers which are none."""
+    import yaml
+
+    safe = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    integer, real = "tag:yaml.org,2002:int", "tag:yaml.org,2002:float"
+
+    class Loader(safe):  # type: ignore[misc, valid-type]
+        def construct_scalar(self, node: Any) -> Any:
+            if node.tag in (integer, real) and ":" in node.value and len(node.value) > MAX_BASE_60:
+                raise ValueError(f"a number in base 60 of {len(node.value):,} signs")
+            return super().construct_scalar(node)
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            for key, _ in node.value:
+                if key.tag == integer and len(key.value) > MAX_KEY_DIGITS:
+                    raise ValueError(f"a key that is a number of {len(key.value):,} signs")
+            return super().construct_mapping(node, deep=deep)
+
+    return Loader
 
 
 def hfcount_block(front: Mapping[str, Any], where: str = "README.md") -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
+from hfcount.deadline import deadline
 from hfcount.errors import HfcountError, NotFoundError, OfflineError, SourceError
 from hfcount.sources.cards import card_folder, find_card, near_names
 from hfcount.sources.claims import claims_in, front_matter
@@ -50,6 +51,19 @@ def describe(
     if target.startswith("card:"):
         return _card(target.removeprefix("card:"))
     check_endpoint()
+    with deadline(timeout, target):
+        return _described(target, revision=revision, offline=offline, timeout=timeout, headers=headers, budget=budget)
+
+
+def _described(
+    target: str,
+    *,
+    revision: str | None,
+    offline: bool,
+    timeout: float | None,
+    headers: bool,
+    budget: RequestBudget | None,
+) -> Described:
     hub_id = target.removeprefix("hf:") if target.startswith("hf:") else None
     if hub_id is None:
         if (path := _local(target)) is not None:

@@ -14,6 +14,7 @@ import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from hfcount.errors import BadInput, NotFoundError, OfflineError, SourceError
 from hfcount.sources.config_json import MAX_CONFIG_BYTES, read_config_file
@@ -127,11 +128,8 @@ def _download(request: _Request) -> Path:
     found = get_hf_file_metadata(url, timeout=request.seconds, token=token)
     if found.commit_hash is None or found.etag is None:
         raise FileMetadataError("the answer has no commit")
-    size = found.size or 0
-    if size > MAX_CONFIG_BYTES:
-        raise BadInput(
-            f"{request.repo_id}: its {FILE} has {size:,} bytes; none has more than {MAX_CONFIG_BYTES // 2**20} MiB"
-        )
+    if (found.size or 0) > MAX_CONFIG_BYTES:
+        raise _too_large(request, f"{found.size:,}")
     return Path(
         hf_hub_download(
             request.repo_id,
@@ -140,8 +138,35 @@ def _download(request: _Request) -> Path:
             etag_timeout=request.seconds,  # type: ignore[arg-type]
             token=token,
             cache_dir=request.own_cache,
+            tqdm_class=_meter(request),
         )
     )
+
+
+def _meter(request: _Request) -> Any:
+    """Return a progress bar that shows nothing and ends the download above MAX_CONFIG_BYTES.
+
+    A server need not say how long its answer is, or may go on behind that; the client reads to the end all the same,
+    and tells a bar of each piece before it is written.
+    """
+    from tqdm import tqdm
+
+    class Meter(tqdm):  # type: ignore[type-arg]
+        def __init__(self, *_: object, **__: object) -> None:
+            super().__init__(disable=True)
+            self.received = 0
+
+        def update(self, n: float | None = 1) -> None:
+            self.received += int(n or 0)
+            if self.received > MAX_CONFIG_BYTES:
+                raise _too_large(request, f"more than {MAX_CONFIG_BYTES:,}")
+
+    return Meter
+
+
+def _too_large(request: _Request, size: str) -> BadInput:
+    most = MAX_CONFIG_BYTES // 2**20
+    return BadInput(f"{request.repo_id}: its {FILE} has {size} bytes; none has more than {most} MiB")
 
 
 def _cached(request: _Request) -> Path | None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urljoin, urlsplit
 
 from hfcount._version import __version__
+from hfcount.deadline import uncounted
 from hfcount.errors import BadInput, HfcountError, SourceError
 from hfcount.sources.hub_errors import (
     TOO_MANY_REQUESTS,
@@ -98,7 +99,11 @@ class HubClient:
         `limit` bytes are kept of what the server sends, and then it is hung up on.
         Raises BadInput for a body above `limit`, and SourceError.
         """
-        question = _Question(url=url, subject=subject, limit=limit, span=span, size=size)
+        with uncounted():
+            return self._answered(_Question(url=url, subject=subject, limit=limit, span=span, size=size))
+
+    def _answered(self, question: _Question) -> Body:
+        """The answer, after as many attempts as it takes."""
         attempt, waited = 0, 0.0
         while True:
             attempt += 1

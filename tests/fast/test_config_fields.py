@@ -67,13 +67,13 @@ def test_a_field_of_another_kind_is_not_read(value: object) -> None:
 def test_settings_with_a_list_as_long_as_the_stack_are_for_the_class() -> None:
     raw = {"num_hidden_layers": 2, "layer_types": ["full_attention", "sliding_attention"]}
     with pytest.raises(NotCovered, match="lists of another length"):
-        lay_over(raw, ["num_hidden_layers=1"], [], "lab/x")
+        lay_over(raw, ["num_hidden_layers=1"], [])
 
 
 def test_a_field_given_by_two_names_is_for_the_class() -> None:
     known = form("gpt2", renamed={"hidden_size": "n_embd"}, defaults={"n_embd": 768})
     with pytest.raises(NotCovered, match="n_embd goes by another name"):
-        lay_over({"hidden_size": 64}, ["n_embd=32"], [known], "lab/x")
+        lay_over({"hidden_size": 64}, ["n_embd=32"], [known])
     raw: dict[str, object] = {}
-    lay_over(raw, ["hidden_size=32"], [known], "lab/x")
+    lay_over(raw, ["hidden_size=32"], [known])
     assert raw == {"n_embd": 32}

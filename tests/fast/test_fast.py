@@ -12,9 +12,9 @@ import pytest
 
 from hfcount.api import Count, count, explain
 from hfcount.cli.app import run
+from hfcount.configs import checked_fields
 from hfcount.errors import BadInput
 from hfcount.fast import NotCovered, fast_count
-from hfcount.fast.fields import plain_fields
 from hfcount.reports.document import count_document, explanation_document
 from hfcount.sources import Source, resolve
 from hfcount.sources.cards import card_names, load_card
@@ -180,7 +180,7 @@ def test_a_class_or_type_that_no_form_is_of() -> None:
 
 def test_fields_of_the_run_time_are_left_out_and_the_rest_is_a_copy() -> None:
     config = {"model_type": "gpt2", "_attn_implementation": "flash", "rope": {"a": 1}}
-    plain = plain_fields(config, "lab/x")
+    plain = checked_fields(config, "lab/x")
     plain["rope"]["a"] = 2
     assert config["rope"] == {"a": 1}
     assert "_attn_implementation" not in plain

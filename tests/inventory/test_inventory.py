@@ -55,6 +55,7 @@ def test_layers_of_encoder_and_decoder_are_told_apart() -> None:
 @pytest.mark.parametrize("card", card_names(), ids=str)
 @pytest.mark.slow
 @pytest.mark.pinned
+@pytest.mark.usefixtures("nothing_outside")
 def test_embedding_head_and_rest_are_the_whole(card: str) -> None:
     result = count(f"card:{card}")
     sizes = result.sizes

@@ -142,6 +142,8 @@ def test_each_file_that_cannot_be_read_is_one_fault(file: str, data: bytes, kind
 
 LAUGHS = "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n in range(1, 40))
 """Forty lines of YAML that stand for 2^39 values."""
+MERGES = "a0: &a0 {x: 1}\n" + "".join(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}\n" for n in range(1, 40))
+"""Forty lines that YAML itself writes out: a merge copies the keys of what it names."""
 
 
 @pytest.mark.parametrize(
@@ -158,6 +160,14 @@ LAUGHS = "a0: &a0 x\n" + "".join(f"a{n}: &a{n} [*a{n - 1}, *a{n - 1}]\n" for n i
         (LAUGHS + "hfcount: {claims: [{claim: *a39}]}", "more than any claims do"),
         ("hfcount: &h {claims: [*h]}", "more than any claims do"),
         ("x: " + "y" * 2**21, "more than 2,097,152 signs"),
+        ("x: " + "1:" * 10**6 + "1", "a number in base 60 of 2,000,001 signs"),
+        ("x: " + "1:" * 10**6 + "1.5", "a number in base 60 of 2,000,003 signs"),
+        (
+            "{" + "".join(f"{(2**61 - 1) * n}: x, " for n in range(1, 40_000)) + "}",
+            "a key that is a number of 19 signs",
+        ),
+        (MERGES, "more than any claims do"),
+        ("x: [" + "y, " * 10**5 + "]", "more than any claims do"),
     ],
     ids=lambda value: ascii(value[:24]),
 )

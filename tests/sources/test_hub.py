@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sources.hub_server import COMMIT, RETRY_AFTER, HubServer
+from sources.hub_server import COMMIT, RETRY_AFTER, HubServer, Trouble
 
 from hfcount import errors
 from hfcount.sources.config_json import MAX_CONFIG_BYTES
@@ -301,6 +301,18 @@ def test_a_huge_config_is_not_downloaded(hub: HubServer, client: Client) -> None
     assert answer["error"] == "BadInput"
     assert f"{MAX_CONFIG_BYTES + 1:,} bytes" in answer["text"]
     assert "GET" not in {asked.method for asked in hub.asked}
+
+
+@pytest.mark.parametrize("fault", ["endless", "gzip"])
+def test_a_config_of_no_length_is_downloaded_up_to_a_limit(fault: str, hub: HubServer, client: Client) -> None:
+    """The server sends 64 MiB, or packs 32 MB into a few kB, where it promised 40 bytes; nothing of it stays."""
+    hub.add("lab/model", FILES, troubles={"config.json": Trouble(fault=fault)})
+    answer = client.ask("lab/model").fields
+    assert answer["error"] == "BadInput"
+    assert answer["text"] == "lab/model: its config.json has more than 16,777,216 bytes; none has more than 16 MiB"
+    assert hub.sent["endless"] <= 48 * 2**20
+    kept = [path for path in client.home.rglob("*") if path.is_file() and path.stat().st_size > 0]
+    assert [path.name for path in kept if "blobs" in path.parts or "snapshots" in path.parts] == []
 
 
 def test_a_cache_that_cannot_be_written(hub: HubServer, client: Client) -> None:

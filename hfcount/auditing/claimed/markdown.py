@@ -12,6 +12,9 @@ import html
 import re
 from collections.abc import Iterator
 
+from hfcount.deadline import check_deadline
+from hfcount.sources.front_matter import split_front_matter
+
 MAX_CARD = 2_000_000
 MAX_LINES = 50_000
 MAX_LINE = 10_000
@@ -68,12 +71,12 @@ def plain(text: str) -> str:
 
 def body(readme: str) -> list[Line]:
     """The lines behind the front matter, numbered in the whole card and cut at MAX_LINE."""
-    lines = readme[:MAX_CARD].split("\n")[:MAX_LINES]
-    first = next((index for index, line in enumerate(lines) if line.strip()), 0)
-    start = 0
-    if lines[first].strip() == "---":
-        start = next((index + 1 for index in range(first + 1, len(lines)) if lines[index].rstrip() == "---"), 0)
-    return [(number, line.rstrip("\r")[:MAX_LINE]) for number, line in enumerate(lines[start:], start=start + 1)]
+    text = readme[:MAX_CARD]
+    _, start = split_front_matter(text)
+    lines = text[start:].split("\n")[:MAX_LINES]
+    return [
+        (number, line.rstrip("\r")[:MAX_LINE]) for number, line in enumerate(lines, text.count("\n", 0, start) + 1)
+    ]
 
 
 def blocks(lines: list[Line]) -> Iterator[Paragraph | Table]:
@@ -81,6 +84,7 @@ def blocks(lines: list[Line]) -> Iterator[Paragraph | Table]:
     shown = _shown(lines)
     section, index = "", 0
     while index < len(shown):
+        check_deadline()
         heading = _HEADING.match(shown[index][1])
         if not shown[index][1].strip():
             index += 1

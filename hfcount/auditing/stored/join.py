@@ -23,6 +23,7 @@ from hfcount.auditing.stored.gguf_names import gguf_landings
 from hfcount.auditing.stored.joined import Difference, Joined, Status, Term, terms_of
 from hfcount.auditing.stored.known import is_padded, old_buffer, prediction_layers, predicts_further_tokens
 from hfcount.auditing.stored.loading import Landing, ignored_missing, ignored_unexpected, landings
+from hfcount.deadline import check_deadline, in_time
 from hfcount.sources.headers.checkpoint import Checkpoint, Entry, Role
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _landed(
     rest = [name for name in by_name if name not in known]
     translated = (known[name] for name in by_name if name in known)
     for landing in itertools.chain(translated, landings(model, rest, built.stored)):
+        check_deadline()
         for entry in by_name[landing.stored]:
             yield landing, entry
 
@@ -101,7 +103,7 @@ class _Differing:
         # Under its own name first: what is stored under a tied name is then the copy.
         for name in sorted(groups, key=lambda name: name not in parameters or parameters[name].name != name):
             yield from self._parameter(groups[name]) if name in parameters else self._buffers(groups[name])
-        for landing, entry in beside:
+        for landing, entry in in_time(beside):
             yield self._beside(landing, entry)
         yield from self._missing()
 

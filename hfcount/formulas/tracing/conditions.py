@@ -40,7 +40,7 @@ _DRAWS = 18
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What conditions are weighed by: the bases and the configs of which a form says what is right, and their names."""
+    """What conditions are weighed by: the bases, the configs that a form is right about, and the names of both."""
 
     subject: Subject
     bases: Sequence[Mapping[str, Any]]
@@ -59,7 +59,8 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
     tried = list(itertools.islice(bases(form, subject), 2 if thorough else 1))
     if not tried:
         raise NoForm("none of its configs with few layers could be built")
-    changes = (variants(base, subject, most=_MOST if place or not thorough else None) for place, base in enumerate(tried))
+    bounds = (None if thorough else _MOST, _MOST)
+    changes = (variants(base, subject, most=most) for base, most in zip(tried, bounds, strict=False))
     answers = [held(form, variant, subject) for variant in itertools.chain.from_iterable(changes)]
     for path in dict.fromkeys(each.variant.path for each in answers if each.is_wrong):
         answers += [held(form, variant, subject) for variant in more_sizes(tried[0], path)]
@@ -76,7 +77,8 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
     for _ in range(_ROUNDS):
         answers = [each for each in answers if each.is_wrong and form.covers(each.variant.raw)]
         if not answers and not form.covers(subject.raw):
-            raise NoForm(f"what keeps wrong answers out keeps its own config out: {form.broken_guards(subject.raw)[0]}")
+            broken = form.broken_guards(subject.raw)[0]
+            raise NoForm(f"what keeps wrong answers out keeps its own config out: {broken}")
         if not answers:
             return dataclasses.replace(form, single_changes=tried_changes)
         wrong = {}
@@ -188,7 +190,7 @@ def _products(base: Mapping[str, Any], value: Any) -> Iterator[str]:
 
 
 def _best(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], known: _Known) -> str | None:
-    """The likeliest condition that keeps wrong answers out and no right one, else the one that keeps most out on balance.
+    """Return the likeliest condition that keeps wrong answers out and no right one, else the best on balance.
 
     Of conditions that are as likely, the one that keeps most wrong answers out. It holds at each base. None where
     there is none.
@@ -215,10 +217,8 @@ def _best(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], known: _Kno
     return found
 
 
-def _key_wanted(
-    path: str, value: Mapping[str, Any], wrong: Sequence[Mapping[str, Any]], known: _Known
-) -> str | None:
-    """That a mapping has a key which it has in the base and in no wrong config; one that no right one lacks goes first."""
+def _key_wanted(path: str, value: Mapping[str, Any], wrong: Sequence[Mapping[str, Any]], known: _Known) -> str | None:
+    """Return that a mapping has a key of the base that no wrong config has, and that all right ones have if one is so."""
     keys = [key for key in value if key.isidentifier()]
     missing = [key for key in keys if not any(is_given(raw, f"{path}.{key}") for raw in wrong)]
     missing.sort(key=lambda key: not all(is_given(raw, f"{path}.{key}") for raw in known.right_configs))
@@ -231,7 +231,7 @@ def _names(form: Form, raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[
 
 
 def _candidates(path: str, base: Mapping[str, Any], *, nullable: bool) -> Iterator[Iterator[str]]:
-    """Groups of conditions on a field that classes are known to make, the likeliest first; that it keeps its value is last."""
+    """Yield groups of conditions that classes make on a field, the likeliest first; that it keeps its value last."""
     value = raw_value(base, path) if is_given(base, path) else None
     near = path.rpartition(".")[0]
     beside = sorted((each for each in _of_kind(base, int) if each != path), key=lambda each: not each.startswith(near))

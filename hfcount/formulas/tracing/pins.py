@@ -7,6 +7,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from hfcount.deadline import Overdue
 from hfcount.errors import BadInput
 from hfcount.formulas.form import Form
 from hfcount.formulas.tracing.draws import Place, changed_places, left_out, with_places, without
@@ -66,6 +67,8 @@ def _comes_out(
         return False
     try:
         return differs(reality(raw))
+    except Overdue:
+        raise
     except BadInput:
         return False
 

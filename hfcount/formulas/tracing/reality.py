@@ -36,16 +36,16 @@ def built(
     model_class: type[PreTrainedModel],
     *,
     where: str | None = None,
-    seconds: float | None = None,
 ) -> PreTrainedModel:
     """The class built empty from the plain fields `raw`; BadInput, naming `where`, where they make no model."""
     from hfcount.classes import fitting_config
     from hfcount.limits import guarded_build
+    from hfcount.sealed import is_own_code
     from hfcount.skeleton import build_empty
 
     where = where or str(raw.get("model_type"))
     try:
-        with guarded_build(where):
+        with guarded_build(where, own_code=is_own_code(config_class)):
             config = config_class.from_dict(copy.deepcopy(dict(raw)))
     except BadInput:
         raise
@@ -54,7 +54,7 @@ def built(
     wanted = fitting_config(config, model_class)
     if wanted is None:
         raise BadInput(f"{where}: {model_class.__name__} does not take this config")
-    return build_empty(model_class, wanted, where=where, seconds=seconds)
+    return build_empty(model_class, wanted, where=where)
 
 
 def reality_of(model: PreTrainedModel) -> Reality:

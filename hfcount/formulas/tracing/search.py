@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfcount.classes import model_class_named
+from hfcount.deadline import Overdue
 from hfcount.errors import BadInput, one_line
 from hfcount.formulas.config_fields import example_of, with_config_fields
 from hfcount.formulas.form import Form
@@ -117,6 +118,8 @@ def find_form(
             return form
         except NoForm as error:
             reasons.append(str(error))
+        except Overdue:
+            raise
         except Exception as error:  # a constructor that does not take numbers that remember
             reasons.append(f"{type(error).__name__}: {one_line(error)}")
     raise NoForm(reasons[0])
@@ -129,6 +132,8 @@ def _base(subject: Subject, real: Reality) -> dict[str, Any]:
         filled = completed(subject.raw, config)
         if subject.reality(filled) == real:
             return filled
+    except Overdue:
+        raise
     except Exception:  # whatever the class makes of its own defaults, the fields as published are right
         pass
     return _copy(subject.raw)
@@ -203,6 +208,8 @@ def _held(form: Form, raw: Mapping[str, Any], subject: Subject, agreed: int) -> 
     """The form against the real class at one config: one more agrees, or what differs; None where nothing builds."""
     try:
         real = subject.reality(raw)
+    except Overdue:
+        raise
     except BadInput:
         return None
     wrong = difference(form, raw, real)

@@ -82,7 +82,8 @@ def bases(form: Form, subject: Subject) -> Iterator[dict[str, Any]]:
     """Yield the configs to change fields of: with all fields filled in, then as given, both of few layers."""
     plain = canonical(subject.raw, subject.config_class)
     whole = completed(plain, subject.config_class.from_dict(copy.deepcopy(plain)))
-    for path in (*form.noticed, *(guard.removesuffix(_IS_ABSENT) for guard in form.guards if guard.endswith(_IS_ABSENT))):
+    absent = (guard.removesuffix(_IS_ABSENT) for guard in form.guards if guard.endswith(_IS_ABSENT))
+    for path in (*form.noticed, *absent):
         whole = without(whole, path) if is_given(whole, path) and not is_given(plain, path) else whole
     whole = few_layers(form, json.loads(json.dumps(whole)))  # with lists for the tuples that defaults may be
     short = few_layers(form, plain)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from hfcount.formulas.mathml import symbol_mathml, to_mathml
 from hfcount.formulas.text import pretty
 from hfcount.reports.units import difference, exact, label, memory_with_unit, percent, share, short
+from hfcount.visible import visible
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -62,9 +63,7 @@ def _visible(value: Any) -> Any:
 
     A name in a config may hold them; left as they are, a page could say another model's name than it is about.
     """
-    if not isinstance(value, str) or value.isprintable() or hasattr(value, "__html__"):
-        return value
-    return "".join(sign if sign.isprintable() or sign == "\n" else ascii(sign)[1:-1] for sign in value)
+    return value if not isinstance(value, str) or hasattr(value, "__html__") else visible(value, keep="\n")
 
 
 def _values(chart: Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import struct
 from collections import Counter
 from typing import Any
 
+from hfcount.deadline import in_time
 from hfcount.dtypes import GGUF_TYPES, BlockType
 from hfcount.sources.headers.forward import Forward
 from hfcount.sources.headers.header import Header, HeaderError, StoredTensor
@@ -60,7 +61,7 @@ def read_gguf(file: Readable) -> Header:
     reader = _Reader(file)
     tensor_count, pair_count = reader.counts()
     metadata = reader.pairs(pair_count)
-    rows = [reader.tensor() for _ in range(tensor_count)]
+    rows = [reader.tensor() for _ in in_time(range(tensor_count))]
     alignment = metadata.get("general.alignment", _ALIGNMENT)
     if type(alignment) is not int or alignment < 1 or alignment & (alignment - 1):
         raise reader.error("its general.alignment is no power of two")
@@ -127,7 +128,7 @@ class _Reader:
 
     def pairs(self, count: int) -> dict[str, Any]:
         found: dict[str, Any] = {}
-        for _ in range(count):
+        for _ in in_time(range(count)):
             key = self.name("key")
             if key in found:
                 raise self.error(f"has the key {shortened(key)} twice")
@@ -170,13 +171,13 @@ class _Reader:
             self.at.skip_counted(count, self.order + self.length)
             return {"array_of": "string", "length": count}
         self.kept += count
-        return [self.value(_STRING, "") for _ in range(count)]
+        return [self.value(_STRING, "") for _ in in_time(range(count))]
 
     def arrays(self, key: str, count: int, depth: int) -> Any:
         if count > ARRAY_LIMIT or self.kept + count > KEPT_LIMIT:
             raise self.error(f"key {shortened(key)} has {count:,} arrays in one; at most {ARRAY_LIMIT:,} are read")
         self.kept += count
-        return [self.array(key, depth + 1) for _ in range(count)]
+        return [self.array(key, depth + 1) for _ in in_time(range(count))]
 
     def tensor(self) -> _Row:
         name = self.name("tensor's name")

@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from hfcount.deadline import check_deadline
 from hfcount.sources.headers.header import HeaderError
 
 DEPTH_LIMIT = 128
@@ -65,6 +66,7 @@ class JsonText:
         if self.accept(b"}"):
             return
         while True:
+            check_deadline()
             self.skip_space()
             key = self.string()
             if key in seen:

@@ -12,6 +12,7 @@ import struct
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from hfcount.deadline import in_time
 from hfcount.sources.headers.header import HeaderError
 from hfcount.sources.headers.json_text import shortened
 
@@ -68,7 +69,7 @@ class Machine:
         self.memo: dict[int, Any] = {}
         handlers, stop, data, size = _HANDLERS, pickle.STOP[0], self.data, len(self.data)
         try:
-            for _ in range(OPCODE_LIMIT):
+            for _ in in_time(range(OPCODE_LIMIT)):
                 if self.position >= size:
                     raise self.truncated()
                 code = data[self.position]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 from pathlib import Path
 from typing import Protocol
 
@@ -34,9 +35,12 @@ class LocalFile:
         self.path = path
         self.name = name or path.name
         try:
-            self.size = path.stat().st_size
+            found = path.stat()
         except OSError as error:
             raise BadInput(f"{path}: cannot be read ({error.strerror or error})") from error
+        if not stat.S_ISREG(found.st_mode):
+            raise BadInput(f"{path}: not a file, but a folder, a pipe or a device")
+        self.size = found.st_size
 
     def read(self, start: int, stop: int) -> bytes:
         try:

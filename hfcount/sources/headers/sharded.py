@@ -10,6 +10,7 @@ import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from hfcount.deadline import in_time
 from hfcount.sources.headers.header import Header, HeaderError, StoredTensor
 from hfcount.sources.headers.json_text import JsonText, shortened
 from hfcount.sources.headers.readable import Readable
@@ -83,7 +84,7 @@ def join(headers: Sequence[Header], index: Index | None = None, missing: Iterabl
     weight_map = index.weight_map if index is not None else {}
     tensors: dict[str, StoredTensor] = {}
     twice: list[StoredTensor] = []
-    for tensor in (tensor for header in headers for tensor in header.tensors):
+    for tensor in in_time(tensor for header in headers for tensor in header.tensors):
         held = tensors.get(tensor.name)
         if held is None:
             tensors[tensor.name] = tensor

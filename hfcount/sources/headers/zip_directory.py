@@ -9,6 +9,7 @@ import dataclasses
 import struct
 import zlib
 
+from hfcount.deadline import in_time
 from hfcount.sources.headers.header import HeaderError
 from hfcount.sources.headers.json_text import shortened
 from hfcount.sources.headers.readable import Readable
@@ -88,7 +89,7 @@ class Archive:
     def _entries(self, data: bytes, count: int) -> dict[str, ZipEntry]:
         entries: dict[str, ZipEntry] = {}
         at = 0
-        for _ in range(count):
+        for _ in in_time(range(count)):
             if len(data) - at < _ENTRY.size or not data.startswith(b"PK\x01\x02", at):
                 raise self.error("its directory is malformed")
             fields = _ENTRY.unpack_from(data, at)

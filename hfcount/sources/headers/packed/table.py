@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 
+from hfcount.deadline import in_time
 from hfcount.sources.headers.checkpoint import Entry, Role
 from hfcount.sources.headers.header import StoredTensor
 
@@ -25,7 +26,7 @@ class Table:
         self.entries: list[Entry] = []
 
     def __iter__(self) -> Iterator[StoredTensor]:
-        return iter(list(self._tensors.values()))
+        return in_time(list(self._tensors.values()))
 
     def get(self, name: str) -> StoredTensor | None:
         return self._tensors.get(name)
@@ -36,7 +37,7 @@ class Table:
         As with `ending`, what is claimed on the way does not come any more.
         """
         for part in last:
-            for name in self._by_ending.get(part, ()):
+            for name in in_time(self._by_ending.get(part, ())):
                 tensor = self._tensors.get(name)
                 if tensor is not None:
                     yield name[: len(name) - len(part)], tensor
