@@ -218,7 +218,7 @@ def _best(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], known: _Kno
 
 
 def _key_wanted(path: str, value: Mapping[str, Any], wrong: Sequence[Mapping[str, Any]], known: _Known) -> str | None:
-    """Return that a mapping has a key of the base that no wrong config has, and that all right ones have if one is so."""
+    """Return that a mapping has a key of the base that no wrong config has; one that each right one has goes first."""
     keys = [key for key in value if key.isidentifier()]
     missing = [key for key in keys if not any(is_given(raw, f"{path}.{key}") for raw in wrong)]
     missing.sort(key=lambda key: not all(is_given(raw, f"{path}.{key}") for raw in known.right_configs))
