@@ -55,6 +55,7 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
     With `thorough`, each field is tried with all values, and in a config as given too. Raises NoForm where a wrong
     answer is left that no condition keeps out, or where the conditions keep out the config that it was traced from.
     """
+    was_covered = form.covers(subject.raw)
     form = dataclasses.replace(form, kinds=kinds_of(_config(subject, subject.raw)))
     tried = list(itertools.islice(bases(form, subject), 2 if thorough else 1))
     if not tried:
@@ -76,7 +77,7 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
     wrong: dict[str, list[Mapping[str, Any]]] = {}
     for _ in range(_ROUNDS):
         answers = [each for each in answers if each.is_wrong and form.covers(each.variant.raw)]
-        if not answers and not form.covers(subject.raw):
+        if not answers and was_covered and not form.covers(subject.raw):
             broken = form.broken_guards(subject.raw)[0]
             raise NoForm(f"what keeps wrong answers out keeps its own config out: {broken}")
         if not answers:
@@ -280,7 +281,7 @@ def _of_kind(base: Mapping[str, Any], kind: type, prefix: str = "") -> Iterator[
     for name, value in base.items():
         if not name.isidentifier():
             continue
-        if type(value) is kind and (kind is not int or value > 0):
+        if type(value) is kind and not (isinstance(value, int) and value < 1):
             yield f"{prefix}{name}"
         elif isinstance(value, Mapping) and name.endswith("config"):
             yield from _of_kind(value, kind, f"{prefix}{name}.")
