@@ -197,8 +197,8 @@ def _with_lora(form: Any, subject: Any) -> Any:
         return form
 
 
-def lora_anew(path: Path) -> str:
-    """Record anew what PEFT attaches to the forms in a file; a line on what is known."""
+def lora_anew(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
+    """Record anew what PEFT attaches to the forms in a file; a line on what is known, and no class without a form."""
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     from hfcount.formulas import catalogue
@@ -212,27 +212,32 @@ def lora_anew(path: Path) -> str:
         forms.append(_with_lora(dataclasses.replace(form, noticed=tuple(noticed), lora={}), subject))
         sets += len(forms[-1].lora.get("sets", ()))
     catalogue.write_forms(path, forms, default=catalogue.default_class(path.stem))
-    return f"{path.stem:28s} {len(forms)} forms, {sets} of {4 * len(forms)} sets of targets known"
+    return f"{path.stem:28s} {len(forms)} forms, {sets} of {4 * len(forms)} sets of targets known", {}
 
 
-def conditions_anew(path: Path) -> str:
-    """Hold the forms in a file against every field changed alone, and keep those that pass; a line on what changed."""
+def conditions_anew(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
+    """Hold the forms in a file against every field changed alone, and keep those that pass.
+
+    Return a line on them, and (model type, class) -> the reason for classes that have no form any more.
+    """
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     from hfcount.formulas import catalogue
     from hfcount.formulas.tracing.search import subject_of
 
-    forms, lost, seen, start = [], [], set[str](), time.perf_counter()
+    forms, lost, seen, start = [], dict[str, str](), set[str](), time.perf_counter()
     for form in catalogue.read(path):
         try:
             done = form.single_changes
             forms.append(form if done else _conditioned(form, subject_of(form), thorough=not seen))
             seen.add(form.model_class)
         except Exception as error:  # NoForm, and whatever odd classes raise: what did not pass is not shipped
-            lost.append(f"{form.model_class}: {type(error).__name__}: {str(error)[:200]}")
+            lost[form.model_class] = f"{type(error).__name__}: {str(error)[:200]}"
     catalogue.write_forms(path, forms, default=catalogue.default_class(path.stem))
     line = f"{path.stem:28s} {len(forms)} forms, {time.perf_counter() - start:.0f} s"
-    return "\n".join([line, *(f"  LOST {each}" for each in lost)])
+    left = {form.model_class for form in forms}
+    gone = {(path.stem, name): reason for name, reason in lost.items() if name not in left}
+    return "\n".join([line, *(f"  LOST {name}: {reason}" for name, reason in lost.items())]), gone
 
 
 def _conditioned(form: Any, subject: Any, *, thorough: bool) -> Any:
@@ -289,15 +294,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.lora or arguments.conditions:
-        from hfcount.formulas.catalogue import PACKAGED
-
-        names = (
-            arguments.types.split(",") if arguments.types else sorted(each.stem for each in PACKAGED.glob("*.json"))
-        )
-        anew = lora_anew if arguments.lora else conditions_anew
-        with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
-            for line in pool.imap_unordered(anew, [PACKAGED / f"{name}.json" for name in names]):
-                print(line, flush=True)
+        _gone_over(arguments.types, arguments.jobs, lora_anew if arguments.lora else conditions_anew)
         return
     groups = targets()
     if arguments.types:
@@ -323,6 +320,31 @@ def main() -> None:
         whole = covered.merged(covered.load(), record)
         covered.save(whole)
         covered.PAGE.write_text(covered.page(whole), encoding="utf-8")
+
+
+def _gone_over(types: str, jobs: int, anew: Any) -> None:
+    """Go over the packaged forms once more, and take out of the record the classes that lose theirs."""
+    from hfcount.formulas.catalogue import PACKAGED
+
+    names = types.split(",") if types else sorted(each.stem for each in PACKAGED.glob("*.json"))
+    gone: dict[tuple[str, str], str] = {}
+    with multiprocessing.Pool(jobs, maxtasksperchild=25) as pool:
+        for line, lost in pool.imap_unordered(anew, [PACKAGED / f"{name}.json" for name in names]):
+            print(line, flush=True)
+            gone |= lost
+    if gone:
+        _record_gone(gone)
+
+
+def _record_gone(gone: Mapping[tuple[str, str], str]) -> None:
+    record = [
+        dataclasses.replace(each, status="no form", reason=gone[each.model_type, each.model_class])
+        if each.formed and (each.model_type, each.model_class) in gone
+        else each
+        for each in covered.load()
+    ]
+    covered.save(record)
+    covered.PAGE.write_text(covered.page(record), encoding="utf-8")
 
 
 def _write(model_type: str, entries: list[dict[str, Any]], default: str | None) -> None:

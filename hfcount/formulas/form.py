@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import keyword
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -274,6 +275,12 @@ def check_form(form: Form) -> None:
         raise TypeError("a form without its fields")
     if not form.rows or not all(map(isinstance, form.renamed.values(), [str] * len(form.renamed))):
         raise TypeError("a form without parameters, or with names that are no text")
+    if not all(name.isidentifier() and not keyword.iskeyword(name) for name in form.symbols):
+        raise ValueError("a symbol whose name is none")
+    if not all(map(isinstance, form.kinds.values(), [str] * len(form.kinds))) or not isinstance(
+        form.single_changes, int
+    ):
+        raise TypeError("kinds that are no text")
     form.polynomials  # noqa: B018  # each size is one of the symbols
 
 
