@@ -112,6 +112,7 @@ def guarded_build(what: str, *, seconds: float | None = None) -> Iterator[None]:
     with _time_limit(what, seconds), memory_limit():
         try:
             yield
+            check_deadline()  # in a thread no timer ends the work
         except MemoryError as error:
             raise _too_large(what) from error
         except RuntimeError as error:
