@@ -114,6 +114,7 @@ def guarded_build(what: str, *, seconds: float | None = None, own_code: bool = F
     with sealed(own_code=own_code), _time_limit(what, seconds), memory_limit():
         try:
             yield
+            check_deadline()  # in a thread no timer ends the work
         except MemoryError as error:
             raise _too_large(what) from error
         except RuntimeError as error:
