@@ -47,9 +47,9 @@ _LIMITS = (
 )
 _NEVER_ZERO = re.compile(
     r"^(vocab_size|hidden_size|d_model|n_embd|n_head|n_heads|num_heads|num_attention_heads|num_key_value_heads"
-    r"|encoder_attention_heads|decoder_attention_heads|intermediate_size|d_ff|d_kv|max_position_embeddings|n_positions"
-    r"|num_hidden_layers|num_layers|n_layer|n_layers)$"
+    r"|encoder_attention_heads|decoder_attention_heads|d_kv|max_position_embeddings|n_positions)$"
 )
+"""Sizes without which a model is none. Layers and MLPs are not among them: a stack of no layers has its embeddings."""
 
 
 def check_sizes(config: Mapping[str, Any], *, where: str, prefix: str = "") -> None:
