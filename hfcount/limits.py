@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hfcount.deadline import Overdue, check_deadline, time_left
+from hfcount.deadline import Overdue, check_deadline, in_time, time_left
 from hfcount.errors import BadInput
 from hfcount.sealed import sealed
 
@@ -65,7 +65,7 @@ def _check_value(key: str, name: str, value: object, where: str) -> None:
     if isinstance(value, Mapping):
         check_sizes(value, where=where, prefix=f"{name}.")
     elif isinstance(value, list):
-        for place, each in enumerate(value):
+        for place, each in in_time(enumerate(value)):
             _check_value(key, f"{name}[{place}]", each, where)
     elif isinstance(value, int) and not isinstance(value, bool):
         _check_size(key, name, value, where, listed=name.endswith("]"))
