@@ -55,4 +55,4 @@ def memory(
         with uncounted():
             from hfcount.simulating import simulated_memory
 
-        return simulated_memory(bench, chosen, asked, curves=curves, seconds=timeout)
+        return simulated_memory(bench, chosen, asked, curves=curves)

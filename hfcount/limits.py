@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from hfcount.deadline import Overdue, check_deadline, time_left
+from hfcount.deadline import Overdue, check_deadline, in_time, time_left
 from hfcount.errors import BadInput
 from hfcount.sealed import sealed
 
@@ -47,9 +47,9 @@ _LIMITS = (
 )
 _NEVER_ZERO = re.compile(
     r"^(vocab_size|hidden_size|d_model|n_embd|n_head|n_heads|num_heads|num_attention_heads|num_key_value_heads"
-    r"|encoder_attention_heads|decoder_attention_heads|intermediate_size|d_ff|d_kv|max_position_embeddings|n_positions"
-    r"|num_hidden_layers|num_layers|n_layer|n_layers)$"
+    r"|encoder_attention_heads|decoder_attention_heads|d_kv|max_position_embeddings|n_positions)$"
 )
+"""Sizes without which a model is none. Layers and MLPs are not among them: a stack of no layers has its embeddings."""
 
 
 def check_sizes(config: Mapping[str, Any], *, where: str, prefix: str = "") -> None:
@@ -65,7 +65,7 @@ def _check_value(key: str, name: str, value: object, where: str) -> None:
     if isinstance(value, Mapping):
         check_sizes(value, where=where, prefix=f"{name}.")
     elif isinstance(value, list):
-        for place, each in enumerate(value):
+        for place, each in in_time(enumerate(value)):
             _check_value(key, f"{name}[{place}]", each, where)
     elif isinstance(value, int) and not isinstance(value, bool):
         _check_size(key, name, value, where, listed=name.endswith("]"))
@@ -114,6 +114,7 @@ def guarded_build(what: str, *, seconds: float | None = None, own_code: bool = F
     with sealed(own_code=own_code), _time_limit(what, seconds), memory_limit():
         try:
             yield
+            check_deadline()  # in a thread no timer ends the work
         except MemoryError as error:
             raise _too_large(what) from error
         except RuntimeError as error:

@@ -9,6 +9,7 @@ from typing import Any
 from hfcount.budget.recipes import recipe
 from hfcount.budgeting import Asked, Way, adapter_budget, full_budget, memory_of
 from hfcount.classes import text_config
+from hfcount.deadline import Overdue
 from hfcount.errors import one_line
 from hfcount.inventory import tied_head_size
 from hfcount.limits import BUILD_BYTES, memory_limit
@@ -197,8 +198,8 @@ def _with_ratio(budget: Budget, budgets: list[Budget]) -> Budget:
 
 def why(error: BaseException) -> str:
     """What stopped a simulation, with the operator where torch names it, on one line."""
-    if isinstance(error, TimeIsUp):
-        return str(error)
+    if isinstance(error, (TimeIsUp, Overdue)):
+        return str(TimeIsUp())
     if isinstance(error, MemoryError) or "not enough memory" in str(error):
         return f"the step cannot be simulated: it would really take more than {BUILD_BYTES // 2**30} GiB"
     operator = getattr(error, "func", None)

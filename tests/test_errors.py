@@ -7,8 +7,10 @@ import re
 
 import pytest
 from transformers import LlamaConfig
+from watchdog import seconds_of_work
 
 from hfcount import errors
+from hfcount.errors import MAX_TEXT, one_line
 
 # As the interface fixes them: 2 for what was given, 3 for what cannot be reached, 1 for a check that failed.
 EXIT_CODES = {
@@ -97,3 +99,12 @@ def test_a_worker_can_send_its_error_to_its_parent() -> None:
     for kind in (errors.BadInput, errors.GatedError):
         again = pickle.loads(pickle.dumps(kind("a text\nin two")))
         assert (type(again), str(again)) == (kind, r"a text\nin two")
+
+
+def test_a_long_message_of_a_validator_is_cut_before_it_is_read() -> None:
+    """A config's text stands in it: made of the pattern's own words it took the pattern hours."""
+    value = ", got (value: " * 20_000
+    with seconds_of_work(20):
+        text = one_line(ValueError(f"Field 'head_dim' expected <class 'int'>, got str (value: {value!r}"))
+    assert text.startswith("Field 'head_dim' expected")
+    assert len(text) == MAX_TEXT

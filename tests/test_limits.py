@@ -77,7 +77,6 @@ def test_no_default_config_of_transformers_trips_over_a_check() -> None:
         ({"num_local_experts": -8}, "num_local_experts = -8 is negative"),
         ({"vocab_size": 0}, "vocab_size = 0"),
         ({"num_attention_heads": 0}, "num_attention_heads = 0"),
-        ({"num_hidden_layers": 0}, "num_hidden_layers = 0"),
     ],
     ids=lambda value: ascii(value)[:40],
 )
@@ -96,6 +95,7 @@ def test_sizes_that_are_refused(config: dict[str, Any], parts: str) -> None:
         {"max_relative_positions": -1, "chunk_size": -1, "pad_token_id": -1, "sliding_window": -1},
         {"head_dim": 0, "type_vocab_size": 0, "num_shared_experts": 0, "q_lora_rank": 0},
         {"attention_layers": [0, 1, 2], "mtp_layers": [0]},
+        {"num_hidden_layers": 0, "n_layer": 0, "decoder_layers": 0, "intermediate_size": 0},
         {"created": 1_700_000_000_000, "rope_theta": 10**15},
         {"use_cache": True, "vocab_size": None, "hidden_size": "768"},
         {"max_position_embeddings": 10_485_760},

@@ -57,6 +57,11 @@ def test_fewer_layers_cut_the_lists_that_have_one_entry_a_layer() -> None:
     assert parameters(build(config, ["num_hidden_layers=5"])) - parameters(built) == layer
 
 
+def test_a_stack_of_no_layers_has_its_embeddings() -> None:
+    """V·d + T·d + 2d of GPT-2, by hand."""
+    assert parameters(build(card_config("gpt2"), ["n_layer=0"])) == 50257 * 768 + 1024 * 768 + 2 * 768
+
+
 def test_lists_of_tokens_are_not_cut() -> None:
     config = {**card_config("gpt2"), "eos_token_id": list(range(12)), "architectures": ["GPT2LMHeadModel"] * 12}
     built = build(config, ["n_layer=4"])
@@ -97,7 +102,7 @@ def test_a_field_inside_plain_json() -> None:
         ("gpt2", "n_layer=1.5", ("1.5",)),
         ("gpt2", "n_layer=true", ("true",)),
         ("gpt2", "n_layer=-1", ("negative",)),
-        ("gpt2", "n_layer=0", ("n_layer = 0",)),
+        ("gpt2", "n_embd=0", ("n_embd = 0",)),
         ("gpt2", "num_hidden_layers=1000000000", ("n_layer = 1,000,000,000 is absurd",)),
         ("gpt2", f"n_layer={'9' * 5000}", ("n_layer",)),
         ("gpt2", "n_head=7", ("768", "7 attention heads")),

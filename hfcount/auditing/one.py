@@ -19,6 +19,7 @@ from hfcount.auditing.targets import Target
 from hfcount.auditing.truth import Truth, Uncounted
 from hfcount.deadline import deadline
 from hfcount.errors import PASSING_KINDS, BadInput, SourceError
+from hfcount.sources.cards import find_card
 from hfcount.sources.claims import claims_in, front_matter
 from hfcount.sources.described import Described, Fault
 from hfcount.sources.describing import describe
@@ -83,7 +84,8 @@ def _budget(per_second: float | None) -> RequestBudget:
 
 def audit_described(model: Described, *, reach: Reach = Reach()) -> tuple[Finding, ...]:
     """The findings on a model: what could not be read, what is claimed, what its files hold, in that order."""
-    return tuple(_findings(model, functools.partial(_base_config, reach=reach), reach.timeout))
+    base_config = functools.partial(_base_config, reach=reach, here=model.where in ("folder", "file"))
+    return tuple(_findings(model, base_config, reach.timeout))
 
 
 def _findings(model: Described, base_config: BaseConfig, seconds: float | None) -> Iterator[Finding]:
@@ -124,14 +126,20 @@ def _on_base(model: Described, base_config: BaseConfig) -> Described:
     return dataclasses.replace(model, config=base_config(name))
 
 
-def _base_config(name: str, *, reach: Reach) -> Mapping[str, Any] | None:
+def _base_config(name: str, *, reach: Reach, here: bool) -> Mapping[str, Any] | None:
     """config.json of the model that an adapter names; None where it cannot be had.
 
+    An adapter that is not `here`, on this machine, is somebody's: it names a card or a repository, but no folder.
     Raises SourceError where its source was asked and gave no answer: that the base is unknown is no finding then.
     """
-    found = describe(
-        name, offline=reach.offline, timeout=reach.timeout, headers=False, budget=_budget(reach.per_second)
-    )
+    if not here and not name.startswith(("card:", "hf:")):
+        name = f"hf:{name}" if find_card(name) is None else f"card:{name}"
+    try:
+        found = describe(
+            name, offline=reach.offline, timeout=reach.timeout, headers=False, budget=_budget(reach.per_second)
+        )
+    except BadInput:  # the trainer's own path, or no name at all
+        return None
     for fault in found.faults:
         if fault.kind in PASSING_KINDS and not _offline(reach):
             raise SourceError(fault.reason, kind=fault.kind)

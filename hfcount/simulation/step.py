@@ -58,6 +58,8 @@ def run_step(
     ledger.declare(subject.model.named_buffers(), "buffers")
     ledger.declare(inputs.items(), "inputs")
     trained = [(name, each) for name, each in subject.model.named_parameters() if each.requires_grad]
+    for _, each in trained:  # the backward pass enters no module
+        each.register_post_accumulate_grad_hook(lambda _: ledger.check_time())
     with named_modules(ledger, subject.model), _collected_by_hand(), ledger:
         stepper = _Stepper(subject, trained, run, ledger)
         for phases in ((WARM_UP,) * 3, ("forward", "backward", "step")):
@@ -207,6 +209,7 @@ class _Stepper:
         for parameter, master in zip(self._trained, self._masters, strict=True):
             if parameter.grad is None:
                 continue
+            self._ledger.check_time()
             master.grad = parameter.grad.float()
             self._optimizer.step()
             master.grad = None

@@ -18,6 +18,7 @@ from torch import nn
 
 from hfcount.budget.recipes import Precision
 from hfcount.classes import text_config
+from hfcount.deadline import in_time
 from hfcount.lora import LoraOptions
 from hfcount.lora.attach import attach
 from hfcount.quantization.conversion import converted_modules
@@ -144,7 +145,7 @@ def materialize(subject: Subject) -> None:
     """Make every parameter and buffer anew, in place: fake under `without_memory`, else real. Ties stay."""
     precision, dtypes = subject.precision, subject.dtypes
     made: dict[int, tuple[Any, Any]] = {}  # the old tensor beside the new, so that no id is used a second time
-    for path, module in subject.model.named_modules():  # each module once, under its first path
+    for path, module in in_time(subject.model.named_modules()):  # each module once, under its first path
         quantized = type(module).__name__ in ("Linear4bit", "Linear8bitLt")
         for leaf, old in module._parameters.items():
             if old is None:

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import random
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
+from outside import noted
 from peft_models import CLAIMS, described
 
+from hfcount.auditing.one import Reach, audit_described
 from hfcount.auditing.peft_conventions import Case, ways
 from hfcount.auditing.peft_lines import KIND, Line, judge_peft, printed_line
 from hfcount.auditing.peft_methods import adapt, load_base
+from hfcount.sources.cards import load_card
 from hfcount.sources.described import Described
 from hfcount.sources.source import Claim
 
@@ -205,6 +210,26 @@ def test_a_configuration_opens_no_file_and_imports_no_module() -> None:
             "tokenizer_name_or_path": "somebody/tokenizer", "base_model_name_or_path": "somebody/base",
             "inference_mode": True, "of_tomorrow": 3}  # fmt: skip
     assert judge_peft(line(**told), described("openai-community/gpt2")).verdict == "ok"
+
+
+def test_a_published_adapter_names_no_folder_of_this_machine(tmp_path: Path) -> None:
+    """A folder that is there and one that is not are the same to it; to an adapter in a folder they are not."""
+    (tmp_path / "config.json").write_text(json.dumps(load_card("gpt2").config))
+    claims = (Claim(claim=GPT2, kind=KIND),)
+    for base in (str(tmp_path), str(tmp_path / "missing"), "~/missing", "../missing", "no id"):
+        published = Described(
+            model="somebody/adapter",
+            where="hub",
+            adapter_config={**PEFT, "base_model_name_or_path": base},
+            claims=claims,
+        )
+        with noted() as events:
+            (finding,) = audit_described(published, reach=Reach(offline=True))
+        assert finding.verdict == "unverifiable"
+        assert finding.explanation == "no config.json of the base to hold it against"
+        assert [each for each in events if str(tmp_path) in each] == []
+        (here,) = audit_described(dataclasses.replace(published, where="folder"), reach=Reach(offline=True))
+        assert here.verdict == ("ok" if base == str(tmp_path) else "unverifiable")
 
 
 @pytest.mark.parametrize("rank", [-1, 0, 10**14, "8", None, [8]])
