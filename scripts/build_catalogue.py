@@ -223,14 +223,17 @@ def conditions_anew(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
     warnings.simplefilter("ignore")
     logging.disable(logging.WARNING)
     from hfcount.formulas import catalogue
+    from hfcount.formulas.tracing.conditions import with_conditions
     from hfcount.formulas.tracing.search import subject_of
 
-    forms, lost, seen, start = [], dict[str, str](), set[str](), time.perf_counter()
+    forms, lost, gained, start = [], dict[str, str](), list[str](), time.perf_counter()
     for form in catalogue.read(path):
         try:
-            done = form.single_changes
-            forms.append(form if done else _conditioned(form, subject_of(form), thorough=not seen))
-            seen.add(form.model_class)
+            if not form.single_changes:
+                subject, before = subject_of(form), form.guards
+                form = _conditioned(with_conditions(form, gained, subject), subject, thorough=not forms)
+                gained = gained or [guard for guard in form.guards if guard not in before]
+            forms.append(form)
         except Exception as error:  # NoForm, and whatever odd classes raise: what did not pass is not shipped
             lost[form.model_class] = f"{type(error).__name__}: {str(error)[:200]}"
     catalogue.write_forms(path, forms, default=catalogue.default_class(path.stem))

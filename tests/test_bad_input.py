@@ -31,9 +31,15 @@ SIZES = {
 }
 
 
+MAY_BE_ZERO = {"n_layer", "num_hidden_layers", "num_layers", "intermediate_size", "d_ff"}
+
+
 @pytest.mark.parametrize("value", [None, -1, 0, 1.5, "64", True, 10**12, [3], {}], ids=ascii)
 @pytest.mark.parametrize(("card", "field"), [(card, field) for card, fields in SIZES.items() for field in fields])
 def test_a_size_that_is_none(card: str, field: str, value: object) -> None:
+    if value == 0 and type(value) is int and field in MAY_BE_ZERO:
+        assert parameters(build({**card_config(card), field: value})) > 0
+        return
     text = refusal({**card_config(card), field: value})
     assert text.startswith("lab/model: ")
     assert field in text

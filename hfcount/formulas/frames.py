@@ -64,7 +64,9 @@ class Table:
             raise BadInput(f'errors={errors!r}: "raise" or "coerce"')
         self.form, self.index, self.rows, self._errors = form, frame.index, len(frame), errors
         given = dict(raw or {"model_type": form.model_type})
-        self._cells = {path: _cells(column) for path, column in _own_columns(form, frame, given).items()}
+        columns = _own_columns(form, frame, given)
+        self._floats = {path for path, column in columns.items() if column.dtype.kind == "f"}
+        self._cells = {path: _cells(column) for path, column in columns.items()}
         self._given = _without(form, given, self._cells)
         self._base = form.fields(self._given)
         self._ints = {path: _integers(column) for path, column in self._cells.items()}
@@ -102,11 +104,12 @@ class Table:
 
     def _fitting(self, path: str, kind: str) -> Any:
         """Say which cells of a column are of its field's kind."""
-        dtype = self._cells[path].dtype.kind
-        if dtype in "iu":
-            return np.broadcast_to(fits(0, kind), self.rows)
-        if dtype == "f":  # of which pandas makes whole numbers beside others
-            return self._by_code((path,), lambda cell: fits(int(cell) if _is_whole(cell) else cell, kind), bool)
+        if self._cells[path].dtype.kind in "iu":
+            return np.broadcast_to(fits(0, kind) or (path in self._floats and fits(0.0, kind)), self.rows)
+        if path in self._floats:  # which pandas makes of whole numbers beside others
+            return self._by_code(
+                (path,), lambda cell: fits(cell, kind) or (_is_whole(cell) and fits(int(cell), kind)), bool
+            )
         return self._by_code((path,), lambda cell: fits(cell, kind), bool)
 
     def _truth(self, text: str) -> Any:

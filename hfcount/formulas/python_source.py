@@ -355,9 +355,19 @@ def _assigned(name: str, value: Any) -> list[str]:
     if isinstance(value, Mapping):
         return [f"{name} = {{", *_entries(value), "}"]
     if isinstance(value, tuple):
-        inside = textwrap.fill(", ".join(map(_literal, value)), _WIDTH - 8).splitlines()
-        return [f"{name} = (", *(f"    {line}" for line in inside[:-1]), f"    {inside[-1]},", ")"]
+        return [f"{name} = (", *(f"    {line}" for line in _filled([f"{_literal(each)}," for each in value])), ")"]
     return [f"{name} = {_literal(value)}"]
+
+
+def _filled(items: Iterable[str]) -> list[str]:
+    """Return lines of as many of the items as fit."""
+    lines: list[str] = []
+    for item in items:
+        if lines and len(lines[-1]) + len(item) < _WIDTH - 8:
+            lines[-1] += f" {item}"
+        else:
+            lines.append(item)
+    return lines
 
 
 def _entries(mapping: Mapping[str, Any]) -> Iterator[str]:

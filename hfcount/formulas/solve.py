@@ -179,6 +179,8 @@ class _Search:
         if _at_most(at_most, self._target):
             return Beside(remark=f"{self._field} = {most:,}, the most that hfcount builds, gives {at_most or 0:,}")
         edge = _last_below(self._count, self._target, most)
+        if not _at_most(self._count(edge), self._target):
+            edge = -1  # none of it is too much already
         return self._nearest(range(edge, max(-1, edge - _STEPS), -1), range(edge + 1, min(most, edge + _STEPS) + 1))
 
     def tried(self) -> Beside:

@@ -121,7 +121,7 @@ def test_what_cannot_be_asked(asked: dict[str, str], says: str) -> None:
 def test_nothing_that_small() -> None:
     solution = hfcount.solve("gpt2", parameters="1M", over="n_layer", fast=True)
     assert solution.below is None
-    assert solution.above.value == 1
+    assert (solution.above.value, solution.above.count) == (0, (50257 + 1024 + 2) * 768)
     assert hfcount.solve("gpt2", trainable="1000").below is None
 
 

@@ -11,7 +11,7 @@ import copy
 import dataclasses
 import itertools
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.formulas.expressions import evaluate, holds, namespace
@@ -22,7 +22,7 @@ from hfcount.formulas.tracing.draws import drawn, without
 from hfcount.formulas.tracing.framing import IS_GIVEN, finished
 from hfcount.formulas.tracing.numbers import text_of
 from hfcount.formulas.tracing.pins import NoForm
-from hfcount.formulas.tracing.plant import planted, raw_value, watched_reads
+from hfcount.formulas.tracing.plant import completed, planted, raw_value, watched_reads
 from hfcount.formulas.tracing.recorder import recording
 from hfcount.formulas.tracing.single_fields import bases, held, is_given, more_sizes, variants
 from hfcount.formulas.tracing.writing import equals, literal
@@ -40,13 +40,17 @@ _DRAWS = 18
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Known:
-    """What conditions are weighed by: the bases, the configs that a form is right about, and the names of both."""
+    """What conditions are weighed by: the bases, the configs that a form is right about, and the names of both.
+
+    `suspects` are the fields whose change a form was wrong about: where one is to fit another, both are among them.
+    """
 
     subject: Subject
     bases: Sequence[Mapping[str, Any]]
     usual: Sequence[dict[str, Any]]
     right: Sequence[dict[str, Any]]
     right_configs: Sequence[Mapping[str, Any]]
+    suspects: frozenset[str]
 
 
 def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
@@ -73,6 +77,7 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
         usual=[_names(form, base, tried[0]) for base in tried],
         right=[_names(form, raw, tried[0]) for raw in right],
         right_configs=right,
+        suspects=frozenset(each.variant.path for each in answers if each.is_wrong),
     )
     wrong: dict[str, list[Mapping[str, Any]]] = {}
     for _ in range(_ROUNDS):
@@ -90,6 +95,18 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
             if left := [raw for raw in wrong[path] if form.covers(raw)]:
                 form = _with_condition(form, path, left, known)
     raise NoForm(f"{next(iter(wrong))} makes a difference that no condition on it tells")
+
+
+def with_conditions(form: Form, guards: Iterable[str], subject: Subject) -> Form:
+    """Return the form with those guards of another class of the same config that its own config meets."""
+    base = completed(subject.raw, _config(subject, subject.raw))
+    for guard in guards:
+        if guard in form.guards:
+            continue
+        tried = finished(dataclasses.replace(form, guards=(*form.guards, guard)), base, subject.config_class)
+        if tried.covers(subject.raw) or not form.covers(subject.raw):
+            form = tried
+    return form
 
 
 def _config(subject: Subject, raw: Mapping[str, Any]) -> Any:
@@ -202,7 +219,7 @@ def _best(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], known: _Kno
     bad = [_names(form, raw, base) for raw in wrong]
     nullable = "null" in form.kinds.get(path, "null").split("|")
     found, most = None, 0
-    for group in _candidates(path, base, nullable=nullable):
+    for group in _candidates(path, known, nullable=nullable):
         lossless, kept_out = None, 0
         for text in dict.fromkeys(group):
             out = sum(not holds(text, names) for names in bad)
@@ -231,11 +248,12 @@ def _names(form: Form, raw: Mapping[str, Any], base: Mapping[str, Any]) -> dict[
     return namespace(filled_in(form.fields(raw), base))
 
 
-def _candidates(path: str, base: Mapping[str, Any], *, nullable: bool) -> Iterator[Iterator[str]]:
+def _candidates(path: str, known: _Known, *, nullable: bool) -> Iterator[Iterator[str]]:
     """Yield groups of conditions that classes make on a field, the likeliest first; that it keeps its value last."""
+    base, near = known.bases[0], path.rpartition(".")[0]
     value = raw_value(base, path) if is_given(base, path) else None
-    near = path.rpartition(".")[0]
-    beside = sorted((each for each in _of_kind(base, int) if each != path), key=lambda each: not each.startswith(near))
+    beside = [each for each in _of_kind(base, int) if each != path]
+    beside.sort(key=lambda each: (not each.startswith(near), each not in known.suspects))
     lists = [each for each in _of_kind(base, list) if each != path]
     yield from _of_a_size(path, value, beside, lists, nullable=nullable)
     if is_given(base, path):
@@ -249,12 +267,15 @@ def _of_a_size(
     either = f"{path} is None or " if nullable else ""
     if nullable:
         yield iter([f"{path} is not None"])
+    if isinstance(value, (bool, str)):
+        return
     yield (f"{either}{path} {test}" for test in ("> 0", ">= 0"))
     if isinstance(value, list):
         yield from _of_a_list(path, value, beside, lists)
         return
-    yield (f"{either}{text}" for each in beside for text in (f"{each} % {path} == 0", f"{path} % {each} == 0"))
     yield (text for each in lists for text in _with_a_list(path, each))
+    if not isinstance(value, float):
+        yield (f"{either}{text}" for each in beside for text in (f"{each} % {path} == 0", f"{path} % {each} == 0"))
     yield (f"{either}{text}" for text in (f"0 <= {path} <= 1", f"0 < {path} < 1"))
     yield (f"{either}{path} {sign} {each}" for each in beside for sign in ("<", "<=", ">", ">=", "=="))
     yield (f"{either}{path} {test}" for test in ("> 1", "% 1 == 0", *(f"% {by} == 0" for by in (2, 4, 8, 16, 32))))

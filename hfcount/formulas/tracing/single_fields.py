@@ -178,7 +178,7 @@ def _values(old: Any) -> Iterator[Any]:
     if isinstance(old, bool):
         yield from (not old, None, 1)
     elif isinstance(old, int):
-        yield from (2 * old, None, old + 1, 1, 2, 0, -1, old + 0.5, str(old))
+        yield from (old + 1, 2 * old, None, 1, 2, 0, -1, old + 0.5, str(old))
     elif isinstance(old, float):
         yield from (2 * old, 1.0, 0.0, 1, None, "1")
     elif isinstance(old, str):
