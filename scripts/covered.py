@@ -151,7 +151,7 @@ _PAGE = """# What the catalogue covers
 `python scripts/build_catalogue.py` seeks a closed form for every model type of the installed transformers and each of
 its classes in the auto mappings, and for every bundled card; this page is what it found with transformers {version}:
 {forms:,} forms. A form is kept only after it said of every parameter what the real class says, at its own config and
-at 20 random ones. A class is built from its default config, or, where that cannot be built, from the smallest one
+at 20 random ones, and what it builds, or nothing, with each field changed alone. A class is built from its default config, or, where that cannot be built, from the smallest one
 that can (`scripts/facts/minimal_configs.json`, with the reason). Names in transformers' list of config types that
 have no model class of their own (155 of 804) are no types here. Every line of the record is in
 `scripts/facts/coverage.csv`.
