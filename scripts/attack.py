@@ -29,6 +29,7 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
+from foreign_text import PAYLOADS  # noqa: E402
 from sources.hub_server import HubServer, Trouble  # noqa: E402
 
 PATIENCE = 100
@@ -151,7 +152,8 @@ def requests_beyond_the_id(field: Field) -> Iterator[Row]:
 def foreign_text(field: Field) -> Iterator[Row]:
     """Escapes, formulas, pipes and links in a folder's name, a card and a config."""
     name = "=cmd|' !A0 \x1b[2J\u202e[x](javascript:a)"
-    card = "# Model\n\nThis `model` has 999M parameters | \x1b]0;owned\x07 [x](javascript:alert(1)) <script>.\n"
+    texts = [text.encode("utf-8", "replace").decode() for text in PAYLOADS.values()]
+    card = "# Model\n\n" + "\n\n".join(f"{text} has 999M parameters {text}" for text in texts)
     folder = field.config(name, GPT2, README__md=card)
     for line in ([folder, "--fast"], ["audit", folder, "--workers", "0"], ["card", folder, "--fast", "--no-lora"]):
         ran = field.run(*line)
