@@ -78,11 +78,21 @@ _FALSE = re.compile(r"not \(([\w.\[\]]+)\)")
 _TRUE = re.compile(r"[\w.\[\]]+")
 
 
+_WORDS = {
+    " is not ABSENT": " is given",
+    " is ABSENT": " is not given",
+    " is not None": " is not null",
+    " is None": " is null",
+}
+
+
 def condition(text: str) -> str:
     """A condition as a person says it.
 
     >>> condition("not (attention_bias)"), condition("n_inner is None"), condition("d % h == 0")
     ('attention_bias is false', 'n_inner is null', 'd % h == 0')
+    >>> condition("head_dim is ABSENT or head_dim == (d//h)")
+    'head_dim is not given or head_dim == (d//h)'
     """
     if match := _ABSENT.fullmatch(text):
         return f"{match[1]} is not given"
@@ -92,7 +102,9 @@ def condition(text: str) -> str:
         return f"{match[1]} is false"
     if _TRUE.fullmatch(text):
         return f"{text} is true"
-    return re.sub(r"\bis None\b", "is null", text)
+    for written, words in _WORDS.items():
+        text = text.replace(written, words)
+    return text
 
 
 def _proof(answer: FormulaAnswer) -> list[RenderableType]:

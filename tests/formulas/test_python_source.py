@@ -197,6 +197,7 @@ NESTED_ALIASES = [
 ]
 
 
+@pytest.mark.pinned
 @pytest.mark.parametrize(("model_type", "part", "sizes"), NESTED_ALIASES, ids=lambda each: str(each)[:14])
 def test_other_names_inside_a_nested_config_are_read_as_the_class_reads_them(
     model_type: str, part: str, sizes: dict[str, int]

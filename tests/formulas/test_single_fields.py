@@ -16,6 +16,8 @@ from hfcount.formulas.tracing.reality import built
 from hfcount.formulas.tracing.search import subject_of
 from hfcount.formulas.tracing.single_fields import bases, held, is_given, variants, with_value
 
+pytestmark = pytest.mark.pinned  # the packaged forms are of the versions in constraints.txt
+
 
 def forms_of(model_type: str) -> list[Form]:
     return list(catalogue.forms(model_type))
