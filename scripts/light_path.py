@@ -1,7 +1,7 @@
 """Run what needs no torch on every supported Python that is there, and print a table.
 
-Each Python gets an environment of its own with the libraries that the light path imports and nothing else; the
-commands run from this checkout. Exit code 1 where a command answers otherwise than it should.
+Each Python gets an environment of its own, in a temporary folder, with the libraries that the light path imports and
+nothing else; the commands run from this checkout. Exit code 1 where a command answers otherwise than it should.
 
     python scripts/light_path.py                      # the Pythons on PATH, of pyenv and of uv
     python scripts/light_path.py python3.10 /opt/py312/bin/python
@@ -65,7 +65,6 @@ def main() -> None:
     """Print one row for each Python, and each command that answers otherwise; exit 1 if there is one."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("pythons", nargs="*", metavar="PYTHON", help="interpreters (default: those that are found)")
-    parser.add_argument("--folder", type=Path, default=ROOT / ".venv-light", help="where the environments are kept")
     arguments = parser.parse_args()
     versions = {python: _version(python) for python in arguments.pythons or _candidates()}
     if unfit := [python for python in arguments.pythons if versions[python] is None]:
@@ -75,8 +74,10 @@ def main() -> None:
         raise SystemExit(f"no Python from 3.{MINORS[0]} to 3.{MINORS[-1]} was found")
     wrong = 0
     for minor in sorted(found):
-        cases = [*CASES, *_helps(_environment(found[minor], minor, arguments.folder))]
-        faults = list(_faults(arguments.folder / f"3.{minor}", cases))
+        with tempfile.TemporaryDirectory() as home:
+            python = _environment(found[minor], Path(home))
+            cases = [*CASES, *_helps(python)]
+            faults = list(_faults(python, cases))
         wrong += len(faults)
         print(f"Python 3.{minor:<3} {len(cases) - len(faults):3} of {len(cases)} commands  {found[minor]}", flush=True)
         for fault in faults:
@@ -112,16 +113,13 @@ def _version(python: str) -> tuple[int, str] | None:
     return (int(minor), path) if major == "3" and int(minor) in MINORS else None
 
 
-def _environment(python: str, minor: int, folder: Path) -> Path:
-    """The interpreter of an environment that has the light path's libraries, made where it is not there yet."""
-    home = folder / f"3.{minor}"
-    ready, wanted = home / ".ready", "\n".join(_requirements())
-    if not ready.is_file() or ready.read_text() != wanted:
-        subprocess.run([python, "-m", "venv", "--clear", str(home)], check=True)
-        pip = [str(home / "bin/python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, *_requirements()], check=True, capture_output=True)
-        ready.write_text(wanted)
-    return home / "bin/python"
+def _environment(python: str, home: Path) -> Path:
+    """Make an environment with the light path's libraries in `home`; return its interpreter."""
+    subprocess.run([python, "-m", "venv", str(home)], check=True)
+    made = home / "bin/python"
+    pip = [str(made), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, *_requirements()], check=True, capture_output=True)
+    return made
 
 
 def _requirements() -> list[str]:
@@ -137,9 +135,9 @@ def _helps(python: Path) -> Iterator[Case]:
     yield from (Case(f"{command} --help", prints="Usage") for command in listed)
 
 
-def _faults(home: Path, cases: list[Case]) -> Iterator[str]:
+def _faults(python: Path, cases: list[Case]) -> Iterator[str]:
     for case in cases:
-        code, printed = _run(home / "bin/python", case.line)
+        code, printed = _run(python, case.line)
         if "Traceback" in printed or "a fault in" in printed:
             yield f"hfcount {case.line}: {printed.strip().splitlines()[-1]}"
         elif code != case.code:

@@ -17,30 +17,28 @@ def seconds_of_work(seconds: float, what: str = "") -> Iterator[None]:
 
     A pattern of `re` looks for signals on its way, so that it is stopped as well.
     """
-
-    def hang(signum: int, frame: object) -> None:
-        raise Hang(f"more than {seconds:g} s of processor time: {what}")
-
-    before = signal.signal(signal.SIGVTALRM, hang)
-    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
-    try:
+    with _alarm(
+        signal.SIGVTALRM, signal.ITIMER_VIRTUAL, seconds, f"more than {seconds:g} s of processor time: {what}"
+    ):
         yield
-    finally:
-        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
-        signal.signal(signal.SIGVTALRM, before)
 
 
 @contextlib.contextmanager
 def seconds_of_waiting(seconds: float) -> Iterator[None]:
     """Raise Hang if the body takes more than `seconds` by the clock: for what would wait without end."""
+    with _alarm(signal.SIGALRM, signal.ITIMER_REAL, seconds, f"more than {seconds:g} s"):
+        yield
 
+
+@contextlib.contextmanager
+def _alarm(number: signal.Signals, timer: int, seconds: float, text: str) -> Iterator[None]:
     def hang(signum: int, frame: object) -> None:
-        raise Hang(f"more than {seconds:g} s")
+        raise Hang(text)
 
-    before = signal.signal(signal.SIGALRM, hang)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(number, hang)
+    signal.setitimer(timer, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(timer, 0)
+        signal.signal(number, before)
