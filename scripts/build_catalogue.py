@@ -245,12 +245,10 @@ def conditions_anew(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
 
 def _conditioned(form: Any, subject: Any, *, thorough: bool) -> Any:
     """The form with the conditions that single fields call for; `thorough`: with more values, see `conditioned`."""
-    from transformers import PreTrainedConfig
-
     from hfcount.formulas.tracing.conditions import conditioned
+    from hfcount.formulas.tracing.single_fields import write_no_configs
 
-    # from_dict writes each config out for a log that nobody reads, which takes half of its time
-    PreTrainedConfig.__repr__ = object.__repr__  # type: ignore[method-assign]
+    write_no_configs()
     return conditioned(form, subject, thorough=thorough)
 
 
