@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from hfcount import deadline
 from hfcount.errors import BadInput
 from hfcount.formulas import catalogue
 from hfcount.formulas.form import Form
@@ -101,6 +102,18 @@ def test_a_sample_of_all_types_is_right_or_refused(seed: int) -> None:
     tried = list(variants(base, subject))
     found = [held(form, each, subject) for each in chance.sample(tried, min(25, len(tried)))]
     assert [(each.variant.path, each.variant.value, each.said, each.built) for each in found if each.is_wrong] == []
+
+
+def test_a_deadline_that_passes_is_no_refusal_of_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else what was not built in time would become conditions of a form that is kept."""
+    form = next(iter(forms_of("gpt2")))
+    subject = subject_of(form)
+    base = next(iter(bases(form, subject)))
+    variant = next(each for each in variants(base, subject) if each.path == "n_embd")
+    with deadline.deadline(10, "gpt2"), pytest.raises(deadline.Overdue):
+        until = deadline.clock() + 11
+        monkeypatch.setattr(deadline, "clock", lambda: until)
+        held(form, variant, subject)
 
 
 def test_a_variant_differs_from_its_base_in_one_field() -> None:

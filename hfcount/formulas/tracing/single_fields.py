@@ -16,6 +16,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from hfcount.deadline import Overdue
 from hfcount.errors import BadInput
 from hfcount.formulas.form import Form
 from hfcount.formulas.tracing.draws import few_layers, layer_fields, without
@@ -225,6 +226,8 @@ def held(form: Form, variant: Variant, subject: Subject) -> Held:
         return Held(variant=variant, said=None, built=None, agrees=True)
     try:
         real = shapes_of(built(variant.raw, subject.config_class, subject.model_class))
+    except Overdue:
+        raise
     except BadInput as error:
         return Held(variant=variant, said=_total(said), built=None, agrees=False, reason=str(error))
     return Held(variant=variant, said=_total(said), built=_total(real), agrees=said == real)
@@ -240,6 +243,8 @@ def write_no_configs() -> None:
 def _shapes_built(subject: Subject, raw: Mapping[str, Any]) -> Counter[tuple[int, ...]] | None:
     try:
         return shapes_of(built(raw, subject.config_class, subject.model_class))
+    except Overdue:
+        raise
     except BadInput:
         return None
 
