@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import weakref
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,9 @@ REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
 QLORA_RANKS = (8,)
 LONGEST_DEFAULT = 2048
-NOT_SHOWN = ("kbit_upcast", "stepping", "reentrant", "accumulation")
+NOT_SHOWN = (
+    "kbit_upcast", "stepping", "reentrant", "accumulation", "capability", "keeps_outputs", "zeroes_gradients",
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,10 @@ class Way:
         stepping: how the optimizer goes over its tensors in a simulated step: "foreach" (torch's default on CUDA),
             "loop" or "fused".
         reentrant: checkpointing as torch did it first; accumulation: batches before a step. For simulated steps too.
+        capability: of the card whose kernels a simulated step runs on "cuda", "8.0" for an A100.
+        keeps_outputs: whether the loop of a simulated step holds the model's outputs until the step is over.
+        zeroes_gradients: whether it sets gradients to zero instead of letting them go. Both default to what
+            transformers' Trainer does.
     """
 
     batch: int = 1
@@ -66,6 +73,9 @@ class Way:
     stepping: str = "foreach"
     reentrant: bool = False
     accumulation: int = 1
+    capability: str = "8.0"
+    keeps_outputs: bool = False
+    zeroes_gradients: bool = False
 
     def __post_init__(self) -> None:
         _check_positive("batch", self.batch)
@@ -79,6 +89,8 @@ class Way:
         named(self.device, dict.fromkeys(("cuda", "cpu")), "device")
         check_sharding(self.sharding, self.devices)
         Scheme(kind=self.quantization, double=self.double_quant)
+        if not re.fullmatch(r"\d{1,2}\.\d", self.capability):
+            raise BadInput(f"capability {self.capability!r}: give a compute capability, 8.0")
 
     @property
     def full(self) -> Precision:

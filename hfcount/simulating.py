@@ -7,10 +7,10 @@ import time
 from typing import Any
 
 from hfcount.budget.recipes import recipe
-from hfcount.budgeting import Asked, Way, adapter_budget, full_budget, memory_of
+from hfcount.budgeting import Asked, Way, memory_of
 from hfcount.classes import text_config
 from hfcount.deadline import Overdue
-from hfcount.errors import one_line
+from hfcount.errors import BadInput, one_line
 from hfcount.inventory import tied_head_size
 from hfcount.limits import BUILD_BYTES, memory_limit
 from hfcount.lora import LoraOptions
@@ -32,6 +32,8 @@ def simulated_memory(
     Where an operation has no fake form, or `seconds` are over, the closed form stays, and a note says so. `curves` has
     every layer run, so that the curve of memory is known.
     """
+    if way.sharding != "none":
+        raise BadInput(f"--sharding {way.sharding}: a simulated step is one device's whole step; leave out --simulate")
     closed = memory_of(bench, way, asked)
     way = dataclasses.replace(way, seq=closed.seq)
     until = None if seconds is None else time.monotonic() + seconds
@@ -51,9 +53,8 @@ def simulated_memory(
             budgets.append(budget)
             notes.append(f"{budget.name}: the closed form, since {why(error)}")
             continue
-        same_kernels = _on_cpu(bench, way, budget, asked)
-        budgets.append(_with_peak(bench, way, budget, found, same_kernels))
-        comparisons += compared(way, same_kernels, found)
+        budgets.append(_with_peak(bench, way, budget, found))
+        comparisons += compared(way, budget, found)
         notes += [each for each in _inputs_note(found) if each not in notes]
         if found.lines is not None:
             lines[budget.name] = found.lines
@@ -73,11 +74,13 @@ def wished(way: Way, budget: Budget, asked: Asked) -> Wished:
     options = None
     if budget.r is not None:
         options = LoraOptions(r=budget.r, targets=asked.targets if asked.targets != "default" else budget.targets)
+    precision = way.full if options is None else way.adapters
     return Wished(
-        precision=way.full if options is None else way.adapters,
+        precision=precision,
         options=options,
         scheme=way.scheme if budget.regime == "qlora" else None,
         attention=way.attention,
+        computed=precision.autocast or precision.base,
         checkpointing=way.gradient_checkpointing,
         reentrant=way.reentrant,
     )
@@ -89,18 +92,26 @@ def run_of(way: Way) -> Run:
     return Run(
         batch=way.batch,
         seq=way.seq,
+        capability=_capability(way) if way.device == "cuda" else None,
         optimizer=way.optimizer,
         stepping=way.stepping,
         accumulation=way.accumulation,
+        keeps_outputs=way.keeps_outputs,
+        zeroes_gradients=way.zeroes_gradients,
     )
+
+
+def _capability(way: Way) -> tuple[int, int]:
+    major, minor = way.capability.split(".")
+    return int(major), int(minor)
 
 
 def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
     """Each bucket's most in the simulated step beside the closed form for the same kernels.
 
-    The same things are compared: with the optimizer's state its counters; of the activations what is kept at the end
-    of the forward pass (with checkpointing not the layer that is run again), without the token ids that an embedding
-    keeps, which belong to the batch.
+    The same things are compared: on the CPU with the optimizer's state its counters; of the activations what is kept
+    at the end of the forward pass (with checkpointing not the layer that is run again), without the token ids that an
+    embedding keeps, which belong to the batch.
     """
     assert way.seq is not None
     ids = 8 * way.batch * way.seq if closed.r is None and closed.activations_exact else 0
@@ -108,7 +119,7 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
         "weights": closed.weights_bytes or 0,
         "master": closed.master_bytes or 0,
         "gradients": closed.gradients_bytes or 0,
-        "optimizer": (closed.optimizer_bytes or 0) + closed.scalars_bytes,
+        "optimizer": (closed.optimizer_bytes or 0) + (closed.scalars_bytes if way.device == "cpu" else 0),
         "activations": (closed.activations_kept_bytes or 0) - ids,
     }
     return [
@@ -118,13 +129,13 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
             closed_bytes=figure,
             simulated_bytes=found.highest[bucket],
             exact=bucket != "activations" or closed.activations_exact is not False,
-            reason=_reason(way, closed, bucket) if figure != found.highest[bucket] else "",
+            reason=_reason(way, closed, bucket, found.highest[bucket]) if figure != found.highest[bucket] else "",
         )
         for bucket, figure in figures.items()
     ]
 
 
-def _reason(way: Way, closed: Budget, bucket: str) -> str:
+def _reason(way: Way, closed: Budget, bucket: str, found_bytes: int) -> str:
     """Why a closed form and a simulation differ, where that is known; "" where it is not."""
     precision = way.full if closed.r is None else way.adapters
     if bucket == "optimizer" and precision.moments != precision.trained and not precision.master:
@@ -135,21 +146,15 @@ def _reason(way: Way, closed: Budget, bucket: str) -> str:
         return "what else the layers were called with (rotary tables, positions) stays for their second run"
     if bucket == "activations" and closed.activations_exact is False:
         return "the closed form is an estimate here"
+    if bucket == "activations" and way.device == "cuda" and not way.gradient_checkpointing:
+        return "the closed form leaves out attention's seeds and autocast's fp32 copies of norms' weights"
     return ""
 
 
-def _on_cpu(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> Budget:
-    """The closed form for the CPU's kernels, which are those that are simulated, on one device."""
-    plain = dataclasses.replace(way, device="cpu", sharding="none", devices=1)
-    if budget.r is None:
-        return full_budget(bench, plain)
-    return adapter_budget(bench, plain, regime=budget.regime, rank=budget.r, targets=asked.targets)
-
-
-def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation, same_kernels: Budget) -> Budget:
+def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation) -> Budget:
     """The figures at the peak of the simulated step; what stands there for a moment is among the activations."""
     at = found.peak.buckets
-    passing = at["temporary"] + at["inputs"] + at["buffers"]
+    passing = at["temporary"] + at["inputs"] + at["buffers"] + at["workspace"] + at["rounding"]
     assert way.seq is not None
     text = text_config(bench.skeleton.config)
     tokens = way.batch * way.seq * way.accumulation
@@ -184,7 +189,7 @@ def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation, sa
         flops=flops,
         largest=tuple({str(key): value for key, value in row.items()} for row in found.largest.to_dict("records")),
         simulated_seconds=found.seconds,
-        activations_exact=None if same_kernels.activations_exact else False,
+        activations_exact=None if budget.activations_exact else False,
     )
 
 
@@ -228,8 +233,5 @@ def _without_peak_note(notes: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _kernels_note(way: Way) -> tuple[str, ...]:
-    kernels = "simulated with the CPU's kernels"
-    if way.device == "cuda":
-        kernels += "; CUDA's keep other dropout masks and statistics, and take workspaces of their own"
-    sharded = "" if way.sharding == "none" else "; on one device: sharding is not simulated"
-    return (f"{kernels}{sharded} ({recipe(way.precision).name})",)
+    kernels = "the CPU's kernels" if way.device == "cpu" else f"the kernels of compute capability {way.capability}"
+    return (f"simulated with {kernels} ({recipe(way.precision).name})",)

@@ -178,7 +178,7 @@ def _found(target: Target, forms: list[Any]) -> tuple[str, str, Any]:
                     return "covered", "", None
                 return "WRONG", wrong, None
         form = find_form(target.raw, config_class, model_class, example=target.example)
-        form = _conditioned(form, subject, thorough=not forms)
+        form = _conditioned(form, subject)
         return "traced", "", _with_lora(form, subject)
     except BadInput as error:
         return "not built", target.hopeless or str(error), None
@@ -229,10 +229,9 @@ def conditions_anew(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
     forms, lost, gained, start = [], dict[str, str](), list[str](), time.perf_counter()
     for form in catalogue.read(path):
         try:
-            if not form.single_changes:
-                subject, before = subject_of(form), form.guards
-                form = _conditioned(with_conditions(form, gained, subject), subject, thorough=not forms)
-                gained = gained or [guard for guard in form.guards if guard not in before]
+            subject, before = subject_of(form), form.guards
+            form = _conditioned(with_conditions(form, gained, subject), subject)
+            gained = gained or [guard for guard in form.guards if guard not in before]
             forms.append(form)
         except Exception as error:  # NoForm, and whatever odd classes raise: what did not pass is not shipped
             lost[form.model_class] = f"{type(error).__name__}: {str(error)[:200]}"
@@ -243,13 +242,13 @@ def conditions_anew(path: Path) -> tuple[str, dict[tuple[str, str], str]]:
     return "\n".join([line, *(f"  LOST {name}: {reason}" for name, reason in lost.items())]), gone
 
 
-def _conditioned(form: Any, subject: Any, *, thorough: bool) -> Any:
-    """The form with the conditions that single fields call for; `thorough`: with more values, see `conditioned`."""
+def _conditioned(form: Any, subject: Any) -> Any:
+    """The form with the conditions that single fields call for."""
     from hfcount.formulas.tracing.conditions import conditioned
     from hfcount.formulas.tracing.single_fields import write_no_configs
 
     write_no_configs()
-    return conditioned(form, subject, thorough=thorough)
+    return conditioned(form, subject)
 
 
 def default_classes() -> dict[str, str]:

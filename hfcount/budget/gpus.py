@@ -33,6 +33,7 @@ class Gpu:
         total_mib: what nvidia-smi, amd-smi or hl-smi prints as its total.
         source: where that was read; datasheet: whose data sheet the nominal size is from.
         bf16: whether it computes in bf16.
+        capability: NVIDIA's compute capability, "8.0", as its table of CUDA GPUs has it; "" for other vendors.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Gpu:
     source: str
     datasheet: str
     bf16: bool
+    capability: str = ""
 
     @property
     def total_bytes(self) -> int:

@@ -32,6 +32,8 @@ def command(
     stepping: training.Stepping = "foreach",
     reentrant: training.Reentrant = False,
     accumulation: training.Accumulation = 1,
+    keep_outputs: training.KeepOutputs = False,
+    zero_gradients: training.ZeroGradients = False,
     gpu: training.Gpu = None,
     fit: training.FitOption = False,
     headroom: training.Headroom = None,
@@ -66,7 +68,8 @@ def command(
         "batch": batch, "seq": seq, "precision": precision, "optimizer": optimizer, "attention": attention,
         "device": device, "gradient_checkpointing": gradient_checkpointing, "quantization": quantization,
         "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices,
-        "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation,
+        "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation, "keeps_outputs": keep_outputs,
+        "zeroes_gradients": zero_gradients,
     }  # fmt: skip
     if simulate:
         if fit and gpu:
@@ -127,6 +130,8 @@ def _answers(
     from hfcount.budget.gpus import gpu as gpu_called
 
     chosen = tuple(gpu_called(name) for each in gpu for name in each.split(","))
+    if oldest := min((each.capability for each in chosen if each.capability), key=float, default=""):
+        way["capability"] = oldest
     if headroom is not None and not (fit or chosen):
         raise BadInput("--headroom is of a GPU: give --gpu NAME, or --fit")
 

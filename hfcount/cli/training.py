@@ -62,6 +62,12 @@ Reentrant = Annotated[
     bool, typer.Option("--reentrant", help="Checkpointing as torch did it first, in a simulated step.")
 ]
 Accumulation = Annotated[int, typer.Option(help="Batches before a simulated step of the optimizer.")]
+KeepOutputs = Annotated[
+    bool, typer.Option("--keep-outputs", help="The loop of a simulated step holds the logits until the step is over.")
+]
+ZeroGradients = Annotated[
+    bool, typer.Option("--zero-gradients", help="A simulated step sets gradients to zero, and they stay.")
+]
 Gpu = Annotated[
     list[str] | None,
     typer.Option("--gpu", metavar="NAME", help="Does it fit there? Repeatable.", show_default=False),

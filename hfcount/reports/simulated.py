@@ -31,6 +31,8 @@ TITLES = {
     "temporary": "Temporaries",
     "buffers": "Buffers",
     "inputs": "Batch",
+    "workspace": "cuBLAS workspace",
+    "rounding": "Rounding",
 }
 SHOWN_TENSORS = 5
 

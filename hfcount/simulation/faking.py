@@ -23,13 +23,17 @@ from unittest import mock
 
 import torch
 
+from hfcount.simulation.cuda import Capability, as_on_cuda
 from hfcount.simulation.flops import product
 from hfcount.simulation.values import Values
 
 
 @contextlib.contextmanager
-def without_memory() -> Iterator[None]:
-    """A context in which tensors that are made have no memory."""
+def without_memory(capability: Capability | None = None) -> Iterator[None]:
+    """A context in which tensors that are made have no memory.
+
+    With a compute capability, those on "cuda" are dispatched as on such a card.
+    """
     from torch._subclasses.fake_tensor import FakeTensorMode
 
     with contextlib.ExitStack() as stack:
@@ -39,6 +43,8 @@ def without_memory() -> Iterator[None]:
             stack.enter_context(mock.patch.object(target, name, made))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         stack.enter_context(Values())
+        if capability is not None:
+            stack.enter_context(as_on_cuda(capability))
         yield
 
 

@@ -2,8 +2,8 @@
 
 The ledger watches below autograd (a TorchDispatchMode), so it sees what the backward pass and the optimizer make too,
 and it does not care whether tensors have memory: real ones and fake ones are entered alike. What a kernel allocates
-for itself while it runs is not seen; those of bitsandbytes that dequantize are entered by what they are known to make
-(`TRANSIENTS`). Time is counted in operations.
+for itself while it runs is not seen; what some are known to take is entered by a rule (`Transients`). Time is counted
+in operations.
 
 All that is asked of a step (its peak, what was alive then, the curve) is computed from the table of entries.
 """
@@ -54,8 +54,11 @@ def _dequantized(arguments: tuple[Any, ...]) -> int:
     return math.prod(arguments[2]) * arguments[0].element_size()
 
 
-TRANSIENTS: dict[str, Callable[[tuple[Any, ...]], int]] = {"bitsandbytes.gemm_4bit.default": _dequantized}
+Transients = dict[str, Callable[[tuple[Any, ...]], int]]
 """Bytes that an operation allocates and frees within itself, by the operation's name."""
+
+TRANSIENTS: Transients = {"bitsandbytes.gemm_4bit.default": _dequantized}
+"""Those of kernels on every device."""
 
 
 class TimeIsUp(HfcountError):
@@ -68,14 +71,25 @@ class TimeIsUp(HfcountError):
 class Ledger(TorchDispatchMode):
     """Enters each storage that is made while it is active, and those that are declared.
 
-    `seconds` bounds how long it watches: TimeIsUp at the next module, or when `check_time` is asked. `phase` is set by
-    who runs the step; `modules` is the stack of modules whose forward is running. `log` has phase and module of each
-    moment. In the backward pass an operation belongs to the module whose forward made its node: torch numbers the
-    nodes, and the numbers are noted with the modules.
+    Where `device` is given ("cuda"), storages elsewhere are not entered: the optimizer's counters lie on the host. Its
+    allocator hands out multiples of `rounding` bytes. `seconds` bounds how long it watches: TimeIsUp at the next
+    module, or when `check_time` is asked. `phase` is set by who runs the step; `modules` is the stack of modules whose
+    forward is running. `log` has phase and module of each moment. In the backward pass an operation belongs to the
+    module whose forward made its node: torch numbers the nodes, and the numbers are noted with the modules.
     """
 
-    def __init__(self, *, seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        seconds: float | None = None,
+        rounding: int = 1,
+        device: str | None = None,
+        transients: Transients = TRANSIENTS,
+    ) -> None:
         super().__init__()
+        self._transients = transients
+        self.rounding = rounding
+        self._device = device
         self._until = time.monotonic() + seconds if seconds else None
         self.entries: list[Entry] = []
         self.phase = ""
@@ -90,16 +104,23 @@ class Ledger(TorchDispatchMode):
         """Say what the storages of `tensors` are; those that are not entered yet are entered now."""
         for name, tensor in tensors:
             for part in _parts(tensor):
-                entry = self._enter(part, name)
-                entry.kind, entry.name = kind, name
+                if (entry := self._enter(part, name)) is not None:
+                    entry.kind, entry.name = kind, name
+
+    def reserve(self, size: int, kind: str) -> None:
+        """Enter `size` bytes that a library takes when it starts, and keeps."""
+        self.entries.append(Entry(size, self.now, None, self.phase, kind, "", kind, (), ""))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.namespace == "prim":  # what device a tensor is on
+            return func(*args, **(kwargs or {}))
         module = self._module()
-        transient = TRANSIENTS.get(str(func))
-        if transient is not None:
-            self._pass_by(transient(args), str(func), module)
         result = func(*args, **(kwargs or {}))
         self.log.append((self.phase, module))
+        if (transient := self._transients.get(str(func))) is not None:  # there until the result is
+            self.entries.append(
+                Entry(transient(args), self.now, self.now, self.phase, "temporary", module, str(func), (), "")
+            )
         self.flops[self.phase] += flops_of(func, args, kwargs or {}, result)
         for each in tree_leaves(result):
             if isinstance(each, torch.Tensor):
@@ -132,7 +153,9 @@ class Ledger(TorchDispatchMode):
             self._undone = self._made_in.get(node._sequence_nr(), self._undone)
         return self._undone
 
-    def _enter(self, tensor: torch.Tensor, name: str, module: str = "") -> Entry:
+    def _enter(self, tensor: torch.Tensor, name: str, module: str = "") -> Entry | None:
+        if self._device is not None and tensor.device.type != self._device:
+            return None
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self._alive:
@@ -155,11 +178,6 @@ class Ledger(TorchDispatchMode):
     def _freed(self, key: int) -> None:
         index, _ = self._alive.pop(key)
         self.entries[index].died = self.now
-
-    def _pass_by(self, size: int, name: str, module: str) -> None:
-        """A storage that lives for one operation alone."""
-        self.log.append((self.phase, module))
-        self.entries.append(Entry(size, self.now, self.now, self.phase, "temporary", module, name, (), ""))
 
     def table(self) -> pd.DataFrame:
         """A row for each entry, in the order of birth; `died` is NA for what still lives."""

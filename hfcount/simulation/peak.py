@@ -12,9 +12,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 PHASES = ("forward", "backward", "step")
-LASTING = ("weights", "buffers", "inputs", "master", "gradients", "optimizer")
-BUCKETS = (*LASTING, "activations", "temporary")
-"""What a storage can be: one that lasts, kept from the forward pass for the backward pass, or there for a moment."""
+LASTING = ("weights", "buffers", "inputs", "master", "gradients", "optimizer", "workspace")
+BUCKETS = (*LASTING, "activations", "temporary", "rounding")
+"""What a storage can be: one that lasts, kept from the forward pass for the backward pass, or there for a moment.
+
+"rounding" is what the allocator adds to all of them.
+"""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -48,13 +51,15 @@ def curve(ledger: Ledger, table: pd.DataFrame) -> pd.DataFrame:
     import pandas as pd
 
     last = len(ledger.log)
-    columns = {}
-    for bucket in BUCKETS:
-        rows = table[table["bucket"] == bucket]
+
+    def alive(rows: pd.DataFrame, sizes: pd.Series) -> np.ndarray:
         change = np.zeros(last + 1, dtype=np.int64)
-        np.add.at(change, rows["born"].to_numpy(), rows["bytes"].to_numpy())
-        np.add.at(change, rows["end"].to_numpy() + 1, -rows["bytes"].to_numpy())
-        columns[bucket] = change.cumsum()[:last]
+        np.add.at(change, rows["born"].to_numpy(), sizes.to_numpy())
+        np.add.at(change, rows["end"].to_numpy() + 1, -sizes.to_numpy())
+        return change.cumsum()[:last]
+
+    columns = {bucket: alive(rows, rows["bytes"]) for bucket in BUCKETS for rows in [table[table["bucket"] == bucket]]}
+    columns["rounding"] = alive(table, -table["bytes"] % ledger.rounding)
     lines = pd.DataFrame(columns)
     lines["phase"], lines["module"] = zip(*ledger.log, strict=True)
     return lines[lines["phase"].isin(PHASES)]

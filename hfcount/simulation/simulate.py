@@ -8,6 +8,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+import torch
+
 from hfcount.simulation.depth import REPEATS, Pattern, affine, extrapolated, keyed, pattern_of, with_layers
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.ledger import Ledger
@@ -86,8 +88,9 @@ def traced(bench: Workbench, wished: Wished, run: Run, *, seconds: float | None 
     """The ledger of the step, without memory."""
     logger.info("running a step of %s without memory", bench.source.model)
     subject = skeleton_of(bench, wished)
-    with without_memory():
-        materialize(subject)
+    with without_memory(run.capability):
+        with torch.device("cpu" if run.capability is None else "cuda"):
+            materialize(subject)
         return run_step(subject, run, seconds=seconds)
 
 
@@ -136,7 +139,7 @@ def _from_shallow(
     return _answer(
         found.assign(module=found["module"].map(at_depth)),
         alive.assign(module=alive["module"].map(at_depth), name=alive["name"].map(at_depth)),
-        dict(zip(PHASES, counted, strict=True)),
+        dict(zip(PHASES, counted.tolist(), strict=True)),
         inputs=inputs,
         traced=tuple(pattern.layers(repeats) for repeats in REPEATS),
     )

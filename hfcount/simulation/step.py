@@ -16,8 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from hfcount.simulation.cuda import CUDA_TRANSIENTS, ROUNDING, Capability, workspace_bytes
 from hfcount.simulation.inputs import make_inputs
-from hfcount.simulation.ledger import Ledger, named_modules
+from hfcount.simulation.ledger import TRANSIENTS, Ledger, named_modules
 from hfcount.simulation.subject import Subject
 
 WARM_UP = "warm-up"
@@ -29,17 +30,25 @@ class Run:
 
     Attributes:
         batch, seq: rows, and tokens a row.
+        capability: of the card whose kernels run, (8, 0); None for the CPU's.
         optimizer: a name of budget/optimizers.py.
         stepping: whether the optimizer steps all tensors at once ("foreach", torch's default on CUDA), one after the
             other ("loop"), or in a kernel of its own ("fused").
         accumulation: batches whose gradients are added up before the step.
+        keeps_outputs: whether a variable of the loop holds the model's outputs, logits too, until the step is over;
+            transformers' Trainer holds the loss only.
+        zeroes_gradients: whether gradients are set to zero and stay (`zero_grad(set_to_none=False)`); torch's default
+            since 2.0, and the Trainer's, is to let them go.
     """
 
     batch: int
     seq: int
+    capability: Capability | None = None
     optimizer: str = "adamw"
     stepping: str = "foreach"
     accumulation: int = 1
+    keeps_outputs: bool = False
+    zeroes_gradients: bool = False
 
 
 def run_step(
@@ -50,7 +59,11 @@ def run_step(
     The step runs where the parameters are. `entering` is told each phase as it begins. Raises TimeIsUp after
     `seconds`.
     """
-    ledger = Ledger(seconds=seconds)
+    if run.capability is None:
+        ledger = Ledger(seconds=seconds)
+    else:
+        ledger = Ledger(seconds=seconds, rounding=ROUNDING, device="cuda", transients=TRANSIENTS | CUDA_TRANSIENTS)
+        ledger.reserve(workspace_bytes(run.capability), "workspace")
     enter = _enterer(ledger, entering)
     inputs = make_inputs(subject.base, batch=run.batch, seq=run.seq)
     inputs = {name: _as_computed(each, subject) for name, each in inputs.items()}
@@ -66,7 +79,9 @@ def run_step(
             gc.collect()  # what only cycles hold: when it goes is chance, so it goes now
             for _ in range(run.accumulation):
                 enter(phases[0])
-                loss = _loss(subject, inputs)
+                loss, outputs = _loss(subject, inputs)
+                kept = [outputs] if run.keeps_outputs else []
+                del outputs
                 ledger.declare([("loss", loss)], "inputs")
                 enter(phases[1])
                 loss.backward()
@@ -74,6 +89,7 @@ def run_step(
             ledger.declare(((name, each.grad) for name, each in trained if each.grad is not None), "gradients")
             enter(phases[2])
             stepper.step()
+            kept.clear()
     return ledger
 
 
@@ -82,7 +98,8 @@ def reached_names(subject: Subject, *, batch: int, seq: int) -> tuple[frozenset[
     model, ran = subject.model, set()
     handles = [each.register_forward_pre_hook(lambda module, _: ran.add(id(module))) for each in model.modules()]
     inputs = make_inputs(subject.base, batch=batch, seq=seq)
-    _loss(subject, {name: _as_computed(each, subject) for name, each in inputs.items()}).backward()
+    loss, _ = _loss(subject, {name: _as_computed(each, subject) for name, each in inputs.items()})
+    loss.backward()
     for handle in handles:
         handle.remove()
     return (
@@ -133,8 +150,8 @@ def _as_computed(tensor: torch.Tensor, subject: Subject) -> torch.Tensor:
     return tensor.to(_device(subject), dtype)
 
 
-def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
-    """The loss of one batch; what else the model gives back is dropped before the backward pass, as a loop does."""
+def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tensor, Any]:
+    """The loss of one batch, and all that the model gives back."""
     precision = subject.precision
     autocast: Any = contextlib.nullcontext()
     if precision.autocast:
@@ -145,7 +162,7 @@ def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> torch.Tensor:
     if loss is None:  # a base model has no loss: the sum of what it gives stands for one
         first = next(each for each in output.values() if isinstance(each, torch.Tensor) and each.requires_grad)
         loss = first.float().sum()
-    return loss
+    return loss, output
 
 
 class _Stepper:
@@ -163,6 +180,7 @@ class _Stepper:
             ledger.declare(((name, master) for name, master, each in copies if master is not each), "master")
             if self._wide:
                 self._add_up_wide()
+        self._zeroes = run.zeroes_gradients
         self._optimizer = OPTIMIZERS[run.optimizer](self._masters or self._trained, run.stepping)
 
     def _add_up_wide(self) -> None:
@@ -192,8 +210,8 @@ class _Stepper:
             self._optimizer.step()
             self._copy_back()
         self._declare_state()
-        self._optimizer.zero_grad(set_to_none=True)
-        for each in self._trained:
+        self._optimizer.zero_grad(set_to_none=not self._zeroes)
+        for each in self._trained if not self._zeroes else ():
             each.grad = None
 
     def _drop_unreached(self) -> None:

@@ -57,6 +57,7 @@ class Wished:
         precision: the element types.
         options: of LoRA; None for full fine-tuning. scheme: of QLoRA's base.
         attention: "sdpa" or "eager".
+        computed: what bitsandbytes' layers compute in (`bnb_4bit_compute_dtype`); None for its default.
         checkpointing: each layer keeps its input alone; `reentrant`: as torch did it first.
     """
 
@@ -64,6 +65,7 @@ class Wished:
     options: LoraOptions | None = None
     scheme: Scheme | None = None
     attention: str = "sdpa"
+    computed: str | None = None
     checkpointing: bool = False
     reentrant: bool = False
 
@@ -79,6 +81,8 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
     for config in (base.config, text_config(base.config)):
         config.use_cache = False  # as transformers' Trainer does: keys and values are for generating
     quantized = converted_modules(base, wished.scheme) if wished.scheme is not None else ()
+    for path in quantized if wished.computed is not None else ():
+        base.get_submodule(path).compute_dtype = getattr(torch, str(wished.computed))
     model: nn.Module = base
     if wished.options is not None:
         if wished.scheme is not None and quantized:

@@ -116,10 +116,11 @@ class Values(TorchDispatchMode):
             return _partly(func, args, kwargs)
         with unset_fake_temporarily(), torch.no_grad():
             found = func(*values[0], **values[1])
-        return tree_map(lambda each: self._fake(each) if isinstance(each, torch.Tensor) else each, found)
+        device = _device(args, kwargs)
+        return tree_map(lambda each: self._fake(each, device) if isinstance(each, torch.Tensor) else each, found)
 
-    def _fake(self, value: torch.Tensor) -> torch.Tensor:
-        made = _empty(value)
+    def _fake(self, value: torch.Tensor, device: torch.device) -> torch.Tensor:
+        made = _empty(value, device)
         self._keep(made, value, _Place())
         return made
 
@@ -133,10 +134,15 @@ class Values(TorchDispatchMode):
         self._held -= size
 
     def _values(self, args: Any, kwargs: Any) -> tuple[Any, dict[int, _Place]]:
-        """The arguments with their values for tensors, and which place each value's memory is. Raises _Unknown."""
+        """The arguments with their values for tensors, and which place each value's memory is. Raises _Unknown.
+
+        Values lie on the CPU, wherever their fake tensors are.
+        """
         places = {}
 
         def value_of(each: Any) -> Any:
+            if isinstance(each, torch.device):
+                return torch.device("cpu")
             if not isinstance(each, torch.Tensor):
                 return each
             value, place = known(each)
@@ -245,7 +251,8 @@ def _partly(func: Any, args: Any, kwargs: Any) -> Any:
     with unset_fake_temporarily(), torch.no_grad():
         values = tree_map(_or_zeros, (args, kwargs))
         found = func(*values[0], **values[1])
-    return tree_map(_empty, found)
+    device = _device(args, kwargs)
+    return tree_map(lambda each: _empty(each, device), found)
 
 
 def _or_zeros(each: Any) -> Any:
@@ -254,10 +261,16 @@ def _or_zeros(each: Any) -> Any:
     return known(each)[0] if _is_known(each) else torch.zeros((), dtype=each.dtype).expand(each.shape)
 
 
-def _empty(value: Any) -> Any:
+def _empty(value: Any, device: torch.device) -> Any:
     if not isinstance(value, torch.Tensor):
         return value
-    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device)
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=device)
+
+
+def _device(args: Any, kwargs: Any) -> torch.device:
+    """Where an operation's result lies: as asked, else where its first tensor does."""
+    asked = kwargs.get("device")
+    return asked if asked is not None else next((each.device for each in _tensors(args, kwargs)), torch.device("cpu"))
 
 
 def _as_places(indices: Any) -> list[Any]:

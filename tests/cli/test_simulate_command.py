@@ -27,8 +27,33 @@ def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
         assert each["flops"]["per_token"] == round(each["flops"]["whole"] / 64)
         assert each["largest"][0]["bytes"] >= each["largest"][1]["bytes"]
     assert document["regimes"][0]["ratio_to_full"] == 1.0
+    differing = {each["bucket"] for each in document["comparisons"] if each["difference"]}
+    assert differing == {"activations"}  # the seeds of the fused kernel
+    assert len(document["comparisons"]) == 15
+
+
+def test_on_the_cpu_the_closed_form_is_the_step(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*LAB, "--lora-r", "4", "--device", "cpu", "--format", "json"]) == 0
+    document = json.loads(capsys.readouterr().out)
     assert {each["difference"] for each in document["comparisons"]} == {0}
     assert len(document["comparisons"]) == 15
+
+
+def test_the_default_precision_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
+    """A depth that is extrapolated gives numpy's integers, which JSON does not know."""
+    assert run(["memory", "gpt2", "--simulate", "--regime", "full", "--seq", "16", "--format", "json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["regimes"]
+    assert found["flops"]["whole"] > 0
+
+
+def test_the_card_decides_the_kernel(capsys: pytest.CaptureFixture[str]) -> None:
+    """In bf16 an A100 has a fused kernel and a T4 has none, so it keeps the scores of every pair of tokens."""
+    needed = {}
+    for card in ("a100-40gb", "t4"):
+        shape = ["--simulate", "--regime", "full", "--seq", "1024", "--format", "json"]
+        assert run(["memory", "gpt2", *shape, "--gpu", card]) == 0
+        needed[card] = json.loads(capsys.readouterr().out)["regimes"][0]["total_bytes"]
+    assert needed["t4"] > needed["a100-40gb"] + 12 * (4 * 12 * 1024 * 1024)
 
 
 def test_in_python_full_is_the_simulated_one_too() -> None:
@@ -91,6 +116,7 @@ def test_what_runs_out_of_time_keeps_the_closed_form() -> None:
         (["--stepping", "leaps"], "stepping 'leaps' is not known"),
         (["--accumulation", "0"], "--accumulation 0: give a positive integer"),
         (["--fit", "--gpu", "t4"], "--fit searches closed forms"),
+        (["--sharding", "zero3", "--devices", "64"], "a simulated step is one device's whole step"),
     ],
 )
 def test_bad_input(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,309 @@
+"""CUDA's dispatch where there is no CUDA: fake tensors that torch takes for a GPU's.
+
+A fake tensor on "cuda" has the dispatch keys of a GPU's tensor, so torch itself decides what a GPU would keep:
+dropout's masks, the type of a norm's statistics, what autocast casts, which optimizers step all tensors at once. On a
+machine without a GPU three things stop it, and each gets an answer here:
+
+1. Autograd asks a device's guard for its stream. Torch keeps one guard for each type of device in a table, and the one
+   for meta tensors, which does nothing, serves CUDA's too. On a machine with a GPU its own guard is used.
+2. The backward pass looks for the accelerator that a gradient lies on. While autograd's engine runs, and no module's
+   forward does, fake tensors say "meta". It runs in the calling thread.
+3. Python code asks `torch.cuda` what the card can do. It is told so.
+
+Fused attention is chosen as torch chooses it on CUDA (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp): flash,
+memory-efficient, then the plain products, which have no kernel of their own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import torch
+from torch.nn.modules import module as modules
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from hfcount.errors import HfcountError
+from hfcount.simulation.ledger import Transients
+
+Capability = tuple[int, int]
+"""A card's compute capability, (8, 0) for an A100."""
+
+ROUNDING = 512
+"""CUDA's caching allocator hands out multiples of 512 bytes (c10/core/AllocatorConfig.h, kMinBlockSize)."""
+
+
+def workspace_bytes(capability: Capability) -> int:
+    """Return what cuBLAS keeps for its work: torch gives each of its handles a block of the caching allocator's.
+
+    8 MiB + 128 KiB, from Hopper on 32 MiB (aten/src/ATen/cuda/CublasHandlePool.cpp, `parseChosenWorkspaceSize`). There
+    are two handles: one for the thread that runs the forward pass, one for autograd's.
+    """
+    return 2 * (32 * 2**20 if capability >= (9, 0) else 2 * 4096 * 1024 + 8 * 16 * 1024)
+
+
+def _softmax_backward(arguments: tuple[Any, ...]) -> int:
+    """The gradient times the result, in the gradient's type (aten/src/ATen/native/cuda/SoftMax.cu)."""
+    return math.prod(arguments[0].shape) * arguments[0].element_size()
+
+
+def _attention_backward(arguments: tuple[Any, ...]) -> int:
+    """What the kernels add up in fp32 and return in 16 bits: the queries' gradient; and one number for each row.
+
+    Where keys and values have fewer heads, flash makes their gradients for all heads first (mha_bwd in
+    transformers/cuda/flash_attn/flash_api.cpp; the other kernel's workspace: mem_eff_attention/kernel_backward.h).
+    """
+    query, key, value = arguments[1:4]
+    batch, heads, length, width = query.shape
+    rows = batch * heads * (length + -length % 128)
+    size = 4 * rows
+    if query.element_size() == 2:
+        size += 4 * rows * (width + -width % 32)
+    if key.shape[1] != heads:
+        size += sum(batch * heads * each.shape[2] * each.shape[3] * each.element_size() for each in (key, value))
+    return size
+
+
+CUDA_TRANSIENTS: Transients = {
+    "aten._softmax_backward_data.default": _softmax_backward,
+    "aten._scaled_dot_product_flash_attention_backward.default": _attention_backward,
+    "aten._scaled_dot_product_efficient_attention_backward.default": _attention_backward,
+}
+
+_CUDA, _META = 1, 14
+_DEVICE_TYPES = 20
+"""Places in torch's table of guards (c10/core/DeviceType.h)."""
+
+_META_DEVICE = torch.device("meta")
+_ASKED = torch.ops.prim.device.default
+
+_GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
+_LIBRARIES = ("libc10.so", "libc10.dylib")
+
+
+class NoGuards(HfcountError):
+    """Torch's table of device guards is not found: this build cannot dispatch as CUDA does."""
+
+    def __init__(self) -> None:
+        super().__init__("this build of torch cannot dispatch as CUDA does without a GPU: use --device cpu")
+
+
+@contextlib.contextmanager
+def as_on_cuda(capability: Capability) -> Iterator[None]:
+    """Dispatch fake tensors on "cuda" as on a card of this compute capability. To be entered inside a FakeTensorMode.
+
+    Raises NoGuards.
+    """
+    attention = _attention_on(capability)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention))
+        if not torch.cuda.is_available():
+            stack.enter_context(_meta_guard())
+            stack.enter_context(_engine_on_meta())
+            for target, name, answer in _answers(capability):
+                stack.enter_context(mock.patch.object(target, name, answer))
+        yield
+
+
+def _guards() -> ctypes.Array[ctypes.c_void_p]:
+    folder = Path(torch.__file__).parent / "lib"
+    for path in (folder / name for name in _LIBRARIES):
+        if path.exists():
+            with contextlib.suppress(OSError, ValueError):
+                return (ctypes.c_void_p * _DEVICE_TYPES).in_dll(ctypes.CDLL(str(path)), _GUARDS)
+    raise NoGuards
+
+
+@contextlib.contextmanager
+def _meta_guard() -> Iterator[None]:
+    """Have the guard of meta tensors serve CUDA's."""
+    guards = _guards()
+    if not guards[_META]:
+        raise NoGuards
+    before = guards[_CUDA]
+    guards[_CUDA] = guards[_META]
+    try:
+        yield
+    finally:
+        guards[_CUDA] = before
+
+
+@contextlib.contextmanager
+def _engine_on_meta() -> Iterator[None]:
+    """Have fake tensors say "meta" to autograd's engine, which looks for streams, and their own device to all else."""
+    from torch._subclasses import fake_tensor
+    from torch.autograd import graph
+
+    inside: list[bool] = [False]
+    handlers: dict[Any, Any] = fake_tensor._DISPATCH_META_HANDLERS
+    own, run = handlers[_ASKED], graph._engine_run_backward
+
+    def device(args: Any) -> torch.device:
+        return _META_DEVICE if inside[-1] else own(args)
+
+    def backward(*args: Any, **kwargs: Any) -> Any:
+        inside.append(True)
+        try:
+            return run(*args, **kwargs)
+        finally:
+            inside.pop()
+
+    def leave(*_: Any) -> None:
+        inside.pop()
+
+    handles = (
+        modules.register_module_forward_pre_hook(lambda *_: inside.append(False)),
+        modules.register_module_forward_hook(leave, always_call=True),
+    )
+    try:
+        with (
+            mock.patch.dict(handlers, {_ASKED: device}),
+            mock.patch.object(graph, "_engine_run_backward", backward),
+            mock.patch.object(torch.autograd, "_engine_run_backward", backward),
+            torch.autograd.set_multithreading_enabled(False),
+            _BackOnCuda(inside),
+        ):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+class _BackOnCuda(TorchDispatchMode):
+    """Makes on "cuda" what the backward pass makes on the device that the engine was told.
+
+    While an operation runs, `inside` says that the engine does not.
+    """
+
+    def __init__(self, inside: list[bool]) -> None:
+        super().__init__()
+        self._inside = inside
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func is _ASKED:
+            return func(*args, **kwargs)
+        if kwargs.get("device") == _META_DEVICE:
+            kwargs = {**kwargs, "device": torch.device("cuda", 0)}
+        self._inside.append(False)
+        try:
+            return func(*args, **kwargs)
+        finally:
+            self._inside.pop()
+
+
+def _answers(capability: Capability) -> Iterator[tuple[Any, str, Any]]:
+    from torch.cuda.amp import common
+
+    yield common, "amp_definitely_not_available", lambda: False
+    yield torch.cuda, "is_bf16_supported", lambda *_, **__: capability >= (8, 0)
+    yield torch.cuda, "get_device_capability", lambda *_: capability
+
+
+def _attention_on(capability: Capability) -> Any:
+    """`scaled_dot_product_attention` by the kernel that torch chooses on a card of this compute capability."""
+    plain = torch.nn.functional.scaled_dot_product_attention
+
+    def attention(
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        attn_mask: torch.Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> torch.Tensor:
+        if query.device.type == "cuda":
+            if torch.is_autocast_enabled("cuda"):
+                dtype = torch.get_autocast_dtype("cuda")
+                query, key, value = (each.to(dtype) for each in (query, key, value))
+                if attn_mask is not None and attn_mask.is_floating_point():
+                    attn_mask = attn_mask.to(dtype)
+            if _takes_flash(query, key, value, attn_mask, is_causal, capability):
+                return _flash(query, key, value, dropout_p, is_causal, scale)
+            if not enable_gqa and _takes_efficient(query, key, value, capability):
+                return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
+        return plain(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+
+    return attention
+
+
+_HALVES = (torch.float16, torch.bfloat16)
+
+
+def _takes_flash(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    is_causal: bool,
+    capability: Capability,
+) -> bool:
+    heads = query.shape[-1]
+    return (
+        capability >= (8, 0)
+        and query.dtype in _HALVES
+        and query.dim() == 4
+        and mask is None
+        and key.shape[-1] == value.shape[-1] == heads
+        and heads <= 256
+        and not (is_causal and query.shape[-2] != key.shape[-2])
+        and all(each.stride(-1) == 1 for each in (query, key, value))
+    )
+
+
+def _takes_efficient(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, capability: Capability) -> bool:
+    known = (torch.float32, *_HALVES) if capability >= (8, 0) else (torch.float32, torch.float16)
+    if capability >= (8, 0):
+        aligned = 8 if query.dtype in _HALVES else 4
+    else:
+        aligned = 8 if query.dtype in _HALVES and capability >= (7, 0) else 1
+    return (
+        query.dtype in known
+        and query.dim() == 4
+        and query.shape[:2] == key.shape[:2]
+        and query.shape[-1] % aligned == 0
+        and value.shape[-1] % aligned == 0
+        and all(each.stride(-1) == 1 for each in (query, key, value))
+    )
+
+
+def _flash(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, is_causal: bool, scale: float | None
+) -> torch.Tensor:
+    width = query.shape[-1]
+    scale = width**-0.5 if scale is None else scale
+    pad = -width % 8
+    if pad:
+        query, key, value = (torch.nn.functional.pad(each, (0, pad)) for each in (query, key, value))
+    found = torch.ops.aten._scaled_dot_product_flash_attention(
+        query, key, value, dropout, is_causal, return_debug_mask=False, scale=scale
+    )[0]
+    return found[..., :width] if pad else found
+
+
+def _efficient(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    mask: torch.Tensor | None,
+    dropout: float,
+    is_causal: bool,
+    scale: float | None,
+) -> torch.Tensor:
+    if mask is not None:
+        if mask.dtype == torch.bool:
+            mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(mask.logical_not(), float("-inf"))
+        if any(stride % 8 for stride in mask.stride()[:-1]):
+            mask = torch.nn.functional.pad(mask, (0, -mask.shape[-1] % 8))[..., : mask.shape[-1]]
+        mask = mask.expand(*query.shape[:-1], key.shape[-2])
+    needs = torch.is_grad_enabled() and any(each.requires_grad for each in (query, key, value))
+    return torch.ops.aten._scaled_dot_product_efficient_attention(
+        query, key, value, mask, needs, dropout, is_causal, scale=scale
+    )[0]
