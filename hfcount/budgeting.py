@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import re
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from hfcount.budget.activations import Activations, Setting, activations, lab_rule, symbols_of, text_of
@@ -33,7 +33,7 @@ LORA_RANKS = (4, 8, 16)
 QLORA_RANKS = (8,)
 LONGEST_DEFAULT = 2048
 NOT_SHOWN = (
-    "kbit_upcast", "stepping", "reentrant", "accumulation", "capability", "keeps_outputs", "zeroes_gradients",
+    "kbit_upcast", "stepping", "reentrant", "accumulation", "capability", "keeps_outputs", "zero_grad",
 )  # fmt: skip
 
 
@@ -54,8 +54,8 @@ class Way:
         reentrant: checkpointing as torch did it first; accumulation: batches before a step. For simulated steps too.
         capability: of the card whose kernels a simulated step runs on "cuda", "8.0" for an A100.
         keeps_outputs: whether the loop of a simulated step holds the model's outputs until the step is over.
-        zeroes_gradients: whether it sets gradients to zero instead of letting them go. Both default to what
-            transformers' Trainer does.
+        zero_grad: what it does with gradients after a step, "to-none" or "to-zero". Both default to what transformers'
+            Trainer does.
     """
 
     batch: int = 1
@@ -75,7 +75,7 @@ class Way:
     accumulation: int = 1
     capability: str = "8.0"
     keeps_outputs: bool = False
-    zeroes_gradients: bool = False
+    zero_grad: str = "to-none"
 
     def __post_init__(self) -> None:
         _check_positive("batch", self.batch)
@@ -85,12 +85,20 @@ class Way:
             _check_positive("seq", self.seq)
         recipe(self.precision)
         optimizer_called(self.optimizer)
+        named(self.zero_grad, dict.fromkeys(("to-none", "to-zero")), "zero-grad")
         named(self.attention, dict.fromkeys(("sdpa", "eager")), "attention")
         named(self.device, dict.fromkeys(("cuda", "cpu")), "device")
         check_sharding(self.sharding, self.devices)
         Scheme(kind=self.quantization, double=self.double_quant)
         if not re.fullmatch(r"\d{1,2}\.\d", self.capability):
             raise BadInput(f"capability {self.capability!r}: give a compute capability, 8.0")
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Way:
+        """Return the way that keywords name; BadInput with the near names for one that is unknown."""
+        for name in options:
+            named(name, dict.fromkeys(each.name for each in dataclasses.fields(cls)), "keyword")
+        return cls(**options)
 
     @property
     def full(self) -> Precision:
@@ -125,6 +133,7 @@ class Asked:
         cls, regimes: Sequence[str], lora_r: int | Sequence[int], targets: str | Sequence[str], settings: Sequence[str]
     ) -> Asked:
         """What was asked, checked before anything is built; BadInput for what is unknown."""
+        regimes = (regimes,) if isinstance(regimes, str) else tuple(regimes)
         for each in regimes:
             named(each, dict.fromkeys(REGIMES), "regime")
         ranks = (lora_r,) if isinstance(lora_r, int) else tuple(lora_r)

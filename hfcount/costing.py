@@ -19,7 +19,7 @@ METHODS = ("closed-form", "simulated")
 def memory(
     model: str,
     *,
-    regimes: Sequence[str] = ("full", "lora", "qlora"),
+    regimes: str | Sequence[str] = ("full", "lora", "qlora"),
     lora_r: int | Sequence[int] = (),
     lora_targets: str | Sequence[str] = "default",
     settings: Mapping[str, Any] | Sequence[str] = (),
@@ -34,9 +34,9 @@ def memory(
 ) -> Memory:
     """What it takes to train `model`, in bytes by bucket: full fine-tuning, LoRA and QLoRA side by side.
 
-    `regimes` are any of "full", "lora", "qlora" and "inference". Without `lora_r` the ranks are 4, 8 and 16 for LoRA
-    and 8 for QLoRA; with it those asked, for both. `way` is the fields of `Way`: batch, seq, precision, optimizer,
-    attention, gradient_checkpointing, double_quant, sharding, ...
+    `regimes` is any of "full", "lora", "qlora" and "inference", or several. Without `lora_r` the ranks are 4, 8 and 16
+    for LoRA and 8 for QLoRA; with it those asked, for both. `way` is the fields of `Way`: batch, seq, precision,
+    optimizer, attention, gradient_checkpointing, double_quant, sharding, ...
     `method` is "closed-form", or "simulated": then the real step is run without memory, and the figures are those at
     its peak; `curves` asks it for memory over the whole step. The rest is as in `count`. Raises BadInput or
     SourceError.
@@ -45,7 +45,7 @@ def memory(
     459904
     """
     named(method, dict.fromkeys(METHODS), "method")
-    chosen = Way(**way)
+    chosen = Way.of(way)
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     with deadline(timeout, source.model):

@@ -66,7 +66,7 @@ def stretched_memory(
     model: str,
     chosen: Sequence[Gpu],
     *,
-    regimes: Sequence[str] = ("full", "lora", "qlora"),
+    regimes: str | Sequence[str] = ("full", "lora", "qlora"),
     lora_r: int | Sequence[int] = (),
     lora_targets: str | Sequence[str] = "default",
     headroom: str | None = None,
@@ -80,7 +80,7 @@ def stretched_memory(
 ) -> tuple[Memory, tuple[Fit, ...]]:
     """The budgets of `memory`, and how far each can be stretched on the `chosen` GPUs; arguments as there."""
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
-    trained = Way(**way)
+    trained = Way.of(way)
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     with deadline(timeout, source.model):
         bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)

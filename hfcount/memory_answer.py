@@ -45,6 +45,7 @@ class Budget:
         method: "closed-form", "simulated" or "measured".
         peak_phase: of a simulated step "forward", "backward" or "step"; None else. Its buckets are those at the peak,
             with all that is there for a moment among the activations.
+        phases: of a simulated step the highest moment of each phase, in bytes.
         temporary_bytes: of a simulated step what of the activations is there for a moment.
         flops: of a simulated step, floating-point operations: "forward", "backward", "whole", "per_token", and what
             the usual "rule" says of the whole.
@@ -80,6 +81,7 @@ class Budget:
     activations_rule_bytes: int | None = None
     method: str = "closed-form"
     peak_phase: str | None = None
+    phases: Mapping[str, int] = dataclasses.field(default_factory=dict)
     temporary_bytes: int = 0
     flops: Mapping[str, int] = dataclasses.field(default_factory=dict)
     largest: tuple[Mapping[str, Any], ...] = ()

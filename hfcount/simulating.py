@@ -97,7 +97,7 @@ def run_of(way: Way) -> Run:
         stepping=way.stepping,
         accumulation=way.accumulation,
         keeps_outputs=way.keeps_outputs,
-        zeroes_gradients=way.zeroes_gradients,
+        zeroes_gradients=way.zero_grad == "to-zero",
     )
 
 
@@ -184,6 +184,7 @@ def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation) ->
         total_bytes=found.peak.bytes,
         method="simulated",
         peak_phase=found.peak.phase,
+        phases={phase: moment.bytes for phase, moment in found.phases.items()},
         activations_formula=None,
         activations_symbols={},
         flops=flops,

@@ -216,3 +216,16 @@ def test_what_a_class_makes_in_fp32_stays_so(tmp_path: Any) -> None:
         name for name, dtype in zip(bench.table["name"], bench.dtypes("bfloat16"), strict=True) if dtype != "bfloat16"
     }
     assert {name.rpartition(".")[2] for name in wide} == {"q_bias", "v_bias"}
+
+
+def test_a_keyword_that_is_unknown_brings_near_names() -> None:
+    with pytest.raises(BadInput, match="keyword 'batchsize' is not known: did you mean batch"):
+        hfcount.memory("gpt2", batchsize=2)
+    with pytest.raises(BadInput, match="keyword 'sequence' is not known"):
+        hfcount.memory("gpt2", sequence=2)
+
+
+def test_one_regime_as_a_string() -> None:
+    (one,) = hfcount.memory("mini-gpt", regimes="inference").budgets
+    (same,) = hfcount.memory("mini-gpt", regimes=["inference"]).budgets
+    assert one == same

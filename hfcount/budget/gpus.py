@@ -60,16 +60,52 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def gpu(name: str) -> Gpu:
-    """The GPU called `name`, in any case and with blanks or hyphens; BadInput with the near names where there is none.
+    """Return the GPU called `name`, in any case and with blanks or hyphens.
+
+    "24GB" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this machine.
+    Raises BadInput with the near names where there is none.
 
     >>> gpu("RTX 4090").total_mib
     24564
     """
     by_alias = {alias: each for each in gpus() for alias in (each.name.lower(), *each.aliases)}
     asked = re.sub(r"[\s_]+", "-", name.strip().lower())
+    if asked == "auto":
+        return _of_this_machine()
+    if size := re.fullmatch(r"(\d{1,4})-?(gb|gib)", asked):
+        return _of_a_size(int(size[1]), size[2])
     if asked not in by_alias and not near(asked, by_alias):
-        raise BadInput(f"GPU {name!r} is not known: one of {', '.join(each.name for each in gpus())}")
+        raise BadInput(f"GPU {name!r} is not known: `hfcount list gpus` has all names; a size works too, as in 24GB")
     return by_alias[named(asked, by_alias, "GPU")]
+
+
+def _of_a_size(amount: int, unit: str) -> Gpu:
+    """Return a card of so many GiB; of so many GB the smallest total that a card sold with them prints."""
+    if unit == "gib":
+        total, source = amount * 1024, "as asked"
+    else:
+        sold = [each for each in gpus() if each.nominal_gb == amount and each.vendor == "NVIDIA"]
+        total = min((each.total_mib for each in sold), default=amount * 10**9 // MIB)
+        source = (
+            f"as {sold[0].name}, the least of the cards sold with {amount} GB" if sold else f"{amount} * 10^9 bytes"
+        )
+    return Gpu(
+        name=f"{amount}{'GiB' if unit == 'gib' else 'GB'}", aliases=(), vendor="", nominal_gb=amount, total_mib=total,
+        source=source, datasheet="", bf16=True,
+    )  # fmt: skip
+
+
+def _of_this_machine() -> Gpu:
+    import torch
+
+    if not torch.cuda.is_available():
+        raise BadInput("--gpu auto: torch sees no GPU in this machine; give a name, or a size, as in 24GB")
+    found = torch.cuda.get_device_properties(0)
+    return Gpu(
+        name=found.name, aliases=(), vendor="NVIDIA", nominal_gb=round(found.total_memory / GIB),
+        total_mib=found.total_memory // MIB, source="torch.cuda.get_device_properties", datasheet="",
+        bf16=torch.cuda.is_bf16_supported(), capability=f"{found.major}.{found.minor}",
+    )  # fmt: skip
 
 
 def headroom_bytes(text: str | None, total: int) -> int:

@@ -19,6 +19,7 @@ except ImportError:
 
 from hfcount._version import __version__
 from hfcount.cli import app_command, audit, card, compare, count, env, explain, formula, memory, progress, solve
+from hfcount.cli import list as list_command
 from hfcount.cli.options import card_names_starting
 from hfcount.cli.progress import say
 from hfcount.cli.streams import ReaderLeft, open_streams
@@ -81,6 +82,7 @@ app.command("compare")(compare.command)
 app.command("memory")(memory.command)
 app.command("audit")(audit.command)
 app.command("card", cls=card.OptionalPaths)(card.command)
+app.command("list")(list_command.command)
 app.command("app")(app_command.command)
 app.command("env")(env.command)
 

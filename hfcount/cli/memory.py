@@ -33,7 +33,7 @@ def command(
     reentrant: training.Reentrant = False,
     accumulation: training.Accumulation = 1,
     keep_outputs: training.KeepOutputs = False,
-    zero_gradients: training.ZeroGradients = False,
+    zero_grad: training.ZeroGrad = "to-none",
     gpu: training.Gpu = None,
     fit: training.FitOption = False,
     headroom: training.Headroom = None,
@@ -69,7 +69,7 @@ def command(
         "device": device, "gradient_checkpointing": gradient_checkpointing, "quantization": quantization,
         "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices,
         "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation, "keeps_outputs": keep_outputs,
-        "zeroes_gradients": zero_gradients,
+        "zero_grad": zero_grad,
     }  # fmt: skip
     if simulate:
         if fit and gpu:
@@ -82,7 +82,7 @@ def command(
         from hfcount.reports.files import write_figure
 
         write_figure(plot, found.plot())  # the curve of a simulated step, else stacked bars
-    return 0
+    return 1 if gpu and not any(each.fits for each in fits) else 0
 
 
 def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool) -> None:
@@ -129,7 +129,7 @@ def _answers(
     """The budgets, and how they fit where that was asked."""
     from hfcount.budget.gpus import gpu as gpu_called
 
-    chosen = tuple(gpu_called(name) for each in gpu for name in each.split(","))
+    chosen = tuple(gpu_called(name.strip()) for each in gpu for name in each.split(",") if name.strip())
     if oldest := min((each.capability for each in chosen if each.capability), key=float, default=""):
         way["capability"] = oldest
     if headroom is not None and not (fit or chosen):

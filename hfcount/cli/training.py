@@ -63,14 +63,23 @@ Reentrant = Annotated[
 ]
 Accumulation = Annotated[int, typer.Option(help="Batches before a simulated step of the optimizer.")]
 KeepOutputs = Annotated[
-    bool, typer.Option("--keep-outputs", help="The loop of a simulated step holds the logits until the step is over.")
+    bool,
+    typer.Option(
+        "--keep-outputs/--no-keep-outputs",
+        help="Whether the loop of a simulated step holds the logits until the step is over.",
+    ),
 ]
-ZeroGradients = Annotated[
-    bool, typer.Option("--zero-gradients", help="A simulated step sets gradients to zero, and they stay.")
+ZeroGrad = Annotated[
+    str, typer.Option(metavar="NAME", help="Gradients after a simulated step: to-none (they are freed) or to-zero.")
 ]
 Gpu = Annotated[
     list[str] | None,
-    typer.Option("--gpu", metavar="NAME", help="Does it fit there? Repeatable.", show_default=False),
+    typer.Option(
+        "--gpu",
+        metavar="NAME",
+        help="Does it fit there? A name (4090), a size (24GB) or auto (this machine's). Repeatable.",
+        show_default=False,
+    ),
 ]
 FitOption = Annotated[
     bool, typer.Option("--fit", help="The largest batch, seq and r on --gpu; without it, every GPU, yes or no.")

@@ -31,7 +31,7 @@ def test_names_as_people_type_them(typed: str, name: str) -> None:
 def test_an_unknown_gpu_brings_near_names() -> None:
     with pytest.raises(BadInput, match=r"'4091' is not known: did you mean 4090"):
         gpu("4091")
-    with pytest.raises(BadInput, match=r"'abacus' is not known: one of .*T4"):
+    with pytest.raises(BadInput, match=r"'abacus' is not known: `hfcount list gpus` has all names"):
         gpu("abacus")
 
 
@@ -44,3 +44,40 @@ def test_headroom() -> None:
         headroom_bytes("10GiB", 10 * GIB)
     with pytest.raises(BadInput, match=r"as in 1.5GiB, 800MiB or 5%"):
         headroom_bytes("much", 10 * GIB)
+
+
+def test_a_size_is_a_card_too() -> None:
+    assert gpu("24GiB").total_mib == 24 * 1024
+    sold = [each.total_mib for each in gpus() if each.nominal_gb == 24 and each.vendor == "NVIDIA"]
+    assert gpu("24 gb").total_mib == min(sold)
+    assert gpu("7GB").total_bytes <= 7 * 10**9  # no card is sold with so much
+
+
+def test_this_machines_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import types
+
+    import torch
+
+    if not torch.cuda.is_available():
+        with pytest.raises(BadInput, match="torch sees no GPU"):
+            gpu("auto")
+    found = types.SimpleNamespace(name="Tesla T4", total_memory=15_843_721_216, major=7, minor=5)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _: found)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: False)
+    assert (gpu("auto").total_mib, gpu("auto").capability, gpu("auto").bf16) == (15_109, "7.5", False)
+
+
+@pytest.mark.parametrize(
+    ("name", "capability"),  # from NVIDIA's table of CUDA GPUs
+    [("t4", "7.5"), ("a100-80gb", "8.0"), ("rtx 3090", "8.6"), ("l4", "8.9"), ("h100-80gb", "9.0"), ("b200", "10.0"),
+     ("rtx 5090", "12.0")],
+)  # fmt: skip
+def test_what_a_card_can_do(name: str, capability: str) -> None:
+    assert gpu(name).capability == capability
+
+
+def test_bf16_begins_with_ampere() -> None:
+    for each in gpus():
+        if each.vendor == "NVIDIA":
+            assert each.bf16 == (float(each.capability) >= 8), each.name

@@ -142,3 +142,11 @@ def test_bad_input_is_one_line(options: list[str], message: str, capsys: pytest.
     assert shown.out == ""
     assert shown.err.count("\n") == 1
     assert message in shown.err
+
+
+def test_the_exit_code_says_whether_anything_fits(capsys: pytest.CaptureFixture[str]) -> None:
+    full = ["memory", "llama-7b", "--regime", "full", "--seq", "128", "--quiet"]
+    assert run([*full, "--gpu", "t4"]) == 1
+    assert run([*full, "--gpu", "t4,h200"]) == 0
+    assert run(full) == 0
+    capsys.readouterr()
