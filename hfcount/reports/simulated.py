@@ -31,7 +31,7 @@ TITLES = {
     "temporary": "Temporaries",
     "buffers": "Buffers",
     "inputs": "Batch",
-    "workspace": "cuBLAS workspace",
+    "workspace": "Workspace",
     "rounding": "Rounding",
 }
 SHOWN_TENSORS = 5
@@ -92,7 +92,8 @@ def _phase(budget: Budget) -> str:
 def _tensor(row: Mapping[str, Any]) -> str:
     """A storage in words: its bucket, where it was made, its shape."""
     shape = " x ".join(str(side) for side in row["shape"])
-    return f"{TITLES[row['bucket']].lower()}: {made_in(row)} ({shape} {row['dtype']})"
+    of_what = f" ({shape} {row['dtype']})".replace("( ", "(") if row["dtype"] else ""
+    return f"{TITLES[row['bucket']].lower()}: {made_in(row)}{of_what}"
 
 
 def made_in(row: Mapping[str, Any]) -> str:

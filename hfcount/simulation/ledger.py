@@ -107,9 +107,9 @@ class Ledger(TorchDispatchMode):
                 if (entry := self._enter(part, name)) is not None:
                     entry.kind, entry.name = kind, name
 
-    def reserve(self, size: int, kind: str) -> None:
+    def reserve(self, size: int, kind: str, name: str) -> None:
         """Enter `size` bytes that a library takes when it starts, and keeps."""
-        self.entries.append(Entry(size, self.now, None, self.phase, kind, "", kind, (), ""))
+        self.entries.append(Entry(size, self.now, None, self.phase, kind, "", name, (), ""))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func.namespace == "prim":  # what device a tensor is on

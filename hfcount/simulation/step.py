@@ -63,7 +63,7 @@ def run_step(
         ledger = Ledger(seconds=seconds)
     else:
         ledger = Ledger(seconds=seconds, rounding=ROUNDING, device="cuda", transients=TRANSIENTS | CUDA_TRANSIENTS)
-        ledger.reserve(workspace_bytes(run.capability), "workspace")
+        ledger.reserve(workspace_bytes(run.capability), "workspace", "cuBLAS")
     enter = _enterer(ledger, entering)
     inputs = make_inputs(subject.base, batch=run.batch, seq=run.seq)
     inputs = {name: _as_computed(each, subject) for name, each in inputs.items()}

@@ -119,7 +119,7 @@ def _with_condition(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], k
     if path in form.renamed:  # another name that its class does not read as the field that it stands for
         renamed = {alias: name for alias, name in form.renamed.items() if alias != path}
         return dataclasses.replace(form, renamed=renamed, noticed=(*form.noticed, path))
-    if path in form.kinds or _is_declared(_config(known.subject, base), path):
+    if path in form.kinds or is_given(known.subject.raw, path) or _is_declared(_config(known.subject, base), path):
         guard = _best(form, path, wrong, known)
     else:
         guard = _as_worked_out(form, path, base, known.subject)
