@@ -62,6 +62,16 @@ def fits(found: Memory, chosen: Sequence[Gpu] = (), *, headroom: str | None = No
     )
 
 
+def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:
+    """Return the smallest CUDA card that each regime fits on; the largest of all where there is none."""
+    found = []
+    for regime in dict.fromkeys(each.regime for each in answers):
+        rows = [each for each in answers if each.regime == regime and each.gpu.capability]
+        rows.sort(key=lambda each: each.offered_bytes)
+        found.append(next((each for each in rows if each.fits), rows[-1]))
+    return tuple(found)
+
+
 def stretched_memory(
     model: str,
     chosen: Sequence[Gpu],

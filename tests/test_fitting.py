@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import hfcount
 from hfcount.budget.gpus import GIB, gpu, gpus
-from hfcount.fitting import fits, largest, stretched_memory
+from hfcount.fitting import fits, largest, smallest, stretched_memory
 
 
 @given(st.integers(1, 1000), st.integers(0, 10**6), st.integers(0, 1000), st.integers(1, 5000))
@@ -29,6 +29,22 @@ def test_every_gpu_with_its_margin() -> None:
     assert not by_name["A100-80GB", "full"]  # 6.7 B x 16 bytes are 100 GiB
     assert by_name["H200", "full"]
     assert by_name["T4", "qlora r=8"]
+
+
+def test_the_smallest_card() -> None:
+    """6,738,415,616 parameters take 16 bytes each in full; in NF4 they leave room on 8 GB."""
+    found = hfcount.memory("llama-7b", seq=512, regimes=["full", "qlora"], gradient_checkpointing=True)
+    answers = fits(found)
+    full, packed = smallest(answers)
+    assert full.gpu.total_bytes > 16 * 6_738_415_616
+    assert full.fits
+    assert packed.gpu.nominal_gb <= 8
+    for each in (full, packed):
+        smaller = [one for one in answers if one.regime == each.regime and one.gpu.total_mib < each.gpu.total_mib]
+        assert not any(one.fits for one in smaller if one.gpu.vendor == "NVIDIA")
+    (none,) = smallest(fits(hfcount.memory("llama-65b", seq=512, regimes=["full"])))
+    assert not none.fits
+    assert none.gpu == max((each for each in gpus() if each.capability), key=lambda each: each.total_mib)
 
 
 @pytest.mark.parametrize("regime", ["full", "lora", "qlora"])

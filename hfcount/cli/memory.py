@@ -36,6 +36,7 @@ def command(
     zero_grad: training.ZeroGrad = "to-none",
     gpu: training.Gpu = None,
     fit: training.FitOption = False,
+    all_gpus: training.AllGpus = False,
     headroom: training.Headroom = None,
     plot: training.Plot = None,
     settings: options.Set = None,
@@ -76,6 +77,10 @@ def command(
             raise BadInput("--fit searches closed forms; with --simulate ask for --gpu alone")
         way |= {"method": "simulated", "curves": plot is not None or written is Format.html}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)
+    if fits and not gpu and not all_gpus:
+        from hfcount.fitting import smallest
+
+        fits = smallest(fits)
 
     _show(found, fits, written, output, quiet=quiet)
     if plot is not None:

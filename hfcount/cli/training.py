@@ -82,8 +82,12 @@ Gpu = Annotated[
     ),
 ]
 FitOption = Annotated[
-    bool, typer.Option("--fit", help="The largest batch, seq and r on --gpu; without it, every GPU, yes or no.")
+    bool,
+    typer.Option(
+        "--fit", help="The largest batch, seq and r on --gpu; without it, the smallest GPU that each regime fits on."
+    ),
 ]
+AllGpus = Annotated[bool, typer.Option("--all", help="With --fit and no --gpu: every GPU, yes or no.")]
 Headroom = Annotated[
     str | None,
     typer.Option(

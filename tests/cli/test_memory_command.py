@@ -101,8 +101,10 @@ def test_a_gpu_and_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     out = capsys.readouterr().out
     assert "Largest batch" in out
     assert "15.00 GiB - 1.00 GiB of headroom" in out
-    assert run(["memory", "gpt2", "--regime", "full", "--fit", "--format", "csv"]) == 0
+    assert run(["memory", "gpt2", "--regime", "full", "--fit", "--all", "--format", "csv"]) == 0
     assert capsys.readouterr().out.count("\n") > 40
+    assert run(["memory", "gpt2", "--regime", "full", "--fit", "--format", "csv"]) == 0
+    assert capsys.readouterr().out.count("\n") == 2
 
 
 def test_inference(capsys: pytest.CaptureFixture[str]) -> None:
