@@ -27,6 +27,7 @@ from unittest import mock
 import torch
 from torch.nn.modules import module as modules
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map
 
 from hfcount.errors import HfcountError
 from hfcount.simulation.ledger import Transients
@@ -81,6 +82,12 @@ _DEVICE_TYPES = 20
 
 _META_DEVICE = torch.device("meta")
 _ASKED = torch.ops.prim.device.default
+_NOT_TAKEN = tuple(
+    getattr(getattr(torch.ops.aten, f"_use_{library}_ctc_loss"), form)
+    for library in ("cudnn", "miopen")
+    for form in ("default", "Tensor")
+)
+"""The libraries' loss is for targets of 32 bits on the host, which transformers does not give."""
 
 _GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
 _LIBRARIES = ("libc10.so", "libc10.dylib")
@@ -188,6 +195,8 @@ class _BackOnCuda(TorchDispatchMode):
         kwargs = kwargs or {}
         if func is _ASKED:
             return func(*args, **kwargs)
+        if func in _NOT_TAKEN:
+            return False
         if kwargs.get("device") == _META_DEVICE:
             kwargs = {**kwargs, "device": torch.device("cuda", 0)}
         self._inside.append(False)
@@ -198,11 +207,31 @@ class _BackOnCuda(TorchDispatchMode):
 
 
 def _answers(capability: Capability) -> Iterator[tuple[Any, str, Any]]:
+    from torch._subclasses import fake_tensor
     from torch.cuda.amp import common
 
+    yield fake_tensor, "run_fallback_kernel", _on_the_host(fake_tensor.run_fallback_kernel)
     yield common, "amp_definitely_not_available", lambda: False
     yield torch.cuda, "is_bf16_supported", lambda *_, **__: capability >= (8, 0)
     yield torch.cuda, "get_device_capability", lambda *_: capability
+
+
+def _on_the_host(run: Any) -> Any:
+    """`run_fallback_kernel`, which learns a result's shape from a real kernel on zeros: the CPU's kernel."""
+
+    def moved(each: Any, device: str) -> Any:
+        if isinstance(each, torch.Tensor):
+            return torch.empty_strided(each.shape, each.stride(), dtype=each.dtype, device=device)
+        return torch.device(device) if isinstance(each, torch.device) else each
+
+    def ran(mode: Any, func: Any, arguments: Any, *rest: Any) -> Any:
+        if not any(isinstance(each, torch.Tensor) and each.device.type == "cuda" for each in arguments):
+            return run(mode, func, arguments, *rest)
+        with mode:
+            found = run(mode, func, [moved(each, "cpu") for each in arguments], *rest)
+            return tree_map(lambda each: moved(each, "cuda"), found)
+
+    return ran
 
 
 def _attention_on(capability: Capability) -> Any:

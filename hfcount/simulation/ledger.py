@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch._subclasses.fake_tensor import _DISPATCH_META_HANDLERS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -111,9 +112,20 @@ class Ledger(TorchDispatchMode):
         """Enter `size` bytes that a library takes when it starts, and keeps."""
         self.entries.append(Entry(size, self.now, None, self.phase, kind, "", name, (), ""))
 
+    def settle(self, *, from_the_beginning: bool) -> None:
+        """Say what outlives the step: a buffer, where it is nothing else, though it may be registered as none.
+
+        With `from_the_beginning` all that is alive is entered as there before: a later step finds it so.
+        """
+        for index, _ in self._alive.values():
+            entry = self.entries[index]
+            entry.kind = entry.kind or "buffers"
+            if from_the_beginning:
+                entry.born = 0
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "prim":  # what device a tensor is on
-            return func(*args, **(kwargs or {}))
+        if func.namespace == "prim":  # the device of a fake tensor
+            return _DISPATCH_META_HANDLERS[func](args)
         module = self._module()
         result = func(*args, **(kwargs or {}))
         self.log.append((self.phase, module))

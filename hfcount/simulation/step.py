@@ -1,8 +1,7 @@
 """One training step, run as a recipe says, with a ledger of all that it holds.
 
-Two steps are run and the second is looked at: from then on the optimizer's state is there from the beginning, as in
-every later step. The order is that of a plain training loop: forward, backward for each of the accumulated batches,
-step, gradients set to None.
+The step is one in the middle of training, where the optimizer's state is there from the beginning. The order is that
+of a plain training loop: forward, backward for each of the accumulated batches, step, gradients set to None.
 """
 
 from __future__ import annotations
@@ -19,6 +18,7 @@ from torch import nn
 from hfcount.simulation.cuda import CUDA_TRANSIENTS, ROUNDING, Capability, workspace_bytes
 from hfcount.simulation.inputs import make_inputs
 from hfcount.simulation.ledger import TRANSIENTS, Ledger, named_modules
+from hfcount.simulation.peak import PHASES
 from hfcount.simulation.subject import Subject
 
 WARM_UP = "warm-up"
@@ -52,12 +52,18 @@ class Run:
 
 
 def run_step(
-    subject: Subject, run: Run, *, seconds: float | None = None, entering: Callable[[str], None] | None = None
+    subject: Subject,
+    run: Run,
+    *,
+    seconds: float | None = None,
+    entering: Callable[[str], None] | None = None,
+    warm_up: bool = True,
 ) -> Ledger:
-    """The ledger of two steps: phases "warm-up", then "forward", "backward" and "step".
+    """Run a step as later ones are, and return its ledger, with the phases "forward", "backward" and "step".
 
-    The step runs where the parameters are. `entering` is told each phase as it begins. Raises TimeIsUp after
-    `seconds`.
+    With `warm_up` a step is run before it, in a phase of that name. Without, what one step leaves behind (the
+    optimizer's state) is entered as there from the beginning; that is the same unless gradients stay. The step runs
+    where the parameters are. `entering` is told each phase as it begins. Raises TimeIsUp after `seconds`.
     """
     if run.capability is None:
         ledger = Ledger(seconds=seconds)
@@ -75,7 +81,7 @@ def run_step(
         each.register_post_accumulate_grad_hook(lambda _: ledger.check_time())
     with named_modules(ledger, subject.model), _collected_by_hand(), ledger:
         stepper = _Stepper(subject, trained, run, ledger)
-        for phases in ((WARM_UP,) * 3, ("forward", "backward", "step")):
+        for phases in ((WARM_UP,) * 3, PHASES)[0 if warm_up else 1 :]:
             gc.collect()  # what only cycles hold: when it goes is chance, so it goes now
             for _ in range(run.accumulation):
                 enter(phases[0])
@@ -90,6 +96,8 @@ def run_step(
             enter(phases[2])
             stepper.step()
             kept.clear()
+        gc.collect()
+        ledger.settle(from_the_beginning=not warm_up)
     return ledger
 
 
