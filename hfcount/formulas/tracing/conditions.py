@@ -64,7 +64,7 @@ def conditioned(form: Form, subject: Subject, *, thorough: bool = True) -> Form:
     tried = list(itertools.islice(bases(form, subject), 2 if thorough else 1))
     if not tried:
         raise NoForm("none of its configs with few layers could be built")
-    bounds = (None if thorough else _MOST, _MOST)
+    bounds = (None, None) if thorough else (_MOST, _MOST)
     changes = (variants(base, subject, most=most) for base, most in zip(tried, bounds, strict=False))
     answers = [held(form, variant, subject) for variant in itertools.chain.from_iterable(changes)]
     for path in dict.fromkeys(each.variant.path for each in answers if each.is_wrong):
