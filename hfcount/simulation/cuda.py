@@ -19,6 +19,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import math
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,9 @@ _ASKED = torch.ops.prim.device.default
 _NOT_TAKEN = ("aten::_use_cudnn_ctc_loss", "aten::_use_miopen_ctc_loss")
 """The libraries' loss is for targets of 32 bits on the host, which transformers does not give."""
 
+_ONE_AT_A_TIME = threading.RLock()
+"""What is set aside here is the process's: without a guard of CUDA's, torch would end the process."""
+
 _GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
 _LIBRARIES = ("libc10.so", "libc10.dylib")
 
@@ -103,7 +107,7 @@ def as_on_cuda(capability: Capability) -> Iterator[None]:
     Raises NoGuards.
     """
     attention = _attention_on(capability)
-    with contextlib.ExitStack() as stack:
+    with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
         stack.enter_context(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention))
         if not torch.cuda.is_available():
             stack.enter_context(_meta_guard())
