@@ -80,7 +80,7 @@ def wished(way: Way, budget: Budget, asked: Asked) -> Wished:
         options=options,
         scheme=way.scheme if budget.regime == "qlora" else None,
         attention=way.attention,
-        computed=precision.autocast or precision.base,
+        computed=(precision.autocast or precision.base) if way.device == "cuda" else None,
         checkpointing=way.gradient_checkpointing,
         reentrant=way.reentrant,
     )

@@ -91,7 +91,7 @@ def traced(bench: Workbench, wished: Wished, run: Run, *, seconds: float | None 
     with without_memory(run.capability):
         with torch.device("cpu" if run.capability is None else "cuda"):
             materialize(subject)
-        return run_step(subject, run, seconds=seconds, warm_up=run.zeroes_gradients)
+        return run_step(subject, run, seconds=seconds, warm_up=run.needs_warm_up)
 
 
 def _answer(

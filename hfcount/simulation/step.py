@@ -50,6 +50,11 @@ class Run:
     keeps_outputs: bool = False
     zeroes_gradients: bool = False
 
+    @property
+    def needs_warm_up(self) -> bool:
+        """Whether a first step is not as later ones: gradients stay, or an optimizer makes more than its state."""
+        return self.zeroes_gradients or self.optimizer not in ("adamw", "sgd")
+
 
 def run_step(
     subject: Subject,

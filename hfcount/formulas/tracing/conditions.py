@@ -116,9 +116,13 @@ def _config(subject: Subject, raw: Mapping[str, Any]) -> Any:
 def _with_condition(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], known: _Known) -> Form:
     """The form with one condition more on `path`."""
     base, config_class = known.bases[0], known.subject.config_class
-    if path in form.renamed:  # another name that its class does not read as the field that it stands for
-        renamed = {alias: name for alias, name in form.renamed.items() if alias != path}
-        return dataclasses.replace(form, renamed=renamed, noticed=(*form.noticed, path))
+    if path in form.renamed:
+        guard = _best(form, form.renamed[path], wrong, known)
+        if guard is None or guard in form.guards or form.renamed[path] not in guard:
+            # another name that its class does not read as the field that it stands for
+            renamed = {alias: name for alias, name in form.renamed.items() if alias != path}
+            return dataclasses.replace(form, renamed=renamed, noticed=(*form.noticed, path))
+        return finished(dataclasses.replace(form, guards=(*form.guards, guard)), base, config_class)
     if path in form.kinds or is_given(known.subject.raw, path) or _is_declared(_config(known.subject, base), path):
         guard = _best(form, path, wrong, known)
     else:
