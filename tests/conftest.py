@@ -57,6 +57,7 @@ PINNED = {
     "test_llama_7b_is_what_the_prototype_traced": "5.10's Llama keeps rotary tables in another way",
     "test_the_same_as_the_real_step[speech-canary": "5.10 has no Canary of these sizes",
     "test_simulate_command.py::test_the_document": "5.10's Llama keeps rotary tables in another way",
+    "test_simulate_command.py::test_on_the_cpu": "5.10's Llama keeps rotary tables in another way",
     "test_simulate_command.py::test_checkpointing_says": "what layers keep is an estimate there",
     "test_only_versions_differ_and_nothing_is_written": "the packaged forms are of the versions in constraints.txt",
     "test_what_cannot_be_attached_is_said": "PEFT 0.20 has no SHADOW",
