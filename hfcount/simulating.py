@@ -129,14 +129,16 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
             closed_bytes=figure,
             simulated_bytes=found.highest[bucket],
             exact=bucket != "activations" or closed.activations_exact is not False,
-            reason=_reason(way, closed, bucket, found.highest[bucket]) if figure != found.highest[bucket] else "",
+            reason=_reason(way, closed, bucket, found.highest[bucket] - figure)
+            if figure != found.highest[bucket]
+            else "",
         )
         for bucket, figure in figures.items()
     ]
 
 
-def _reason(way: Way, closed: Budget, bucket: str, found_bytes: int) -> str:
-    """Why a closed form and a simulation differ, where that is known; "" where it is not."""
+def _reason(way: Way, closed: Budget, bucket: str, more: int) -> str:
+    """Why a simulation holds `more` bytes than the closed form, where that is known; "" where it is not."""
     precision = way.full if closed.r is None else way.adapters
     if bucket == "optimizer" and precision.moments != precision.trained and not precision.master:
         return f"the recipe's moments are {precision.moments}, torch's AdamW keeps them in its parameters' type"
@@ -146,7 +148,7 @@ def _reason(way: Way, closed: Budget, bucket: str, found_bytes: int) -> str:
         return "what else the layers were called with (rotary tables, positions) stays for their second run"
     if bucket == "activations" and closed.activations_exact is False:
         return "the closed form is an estimate here"
-    if bucket == "activations" and way.device == "cuda" and not way.gradient_checkpointing:
+    if bucket == "activations" and 0 < more < (closed.activations_kept_bytes or 0) / 1000:
         return "the closed form leaves out attention's seeds and autocast's fp32 copies of norms' weights"
     return ""
 

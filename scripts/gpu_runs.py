@@ -29,7 +29,6 @@ RUNS = ROOT / "benchmarks" / "memory" / "gpu_runs.json"
 DOCUMENT = ROOT / "docs" / "simulation.md"
 BETWEEN = re.compile(r"(<!-- gpu runs: begin -->\n).*?(<!-- gpu runs: end -->)", re.DOTALL)
 MIB = 2**20
-CAPABILITIES = {"Tesla T4": (7, 5), "NVIDIA RTX A6000 48 GB": (8, 6)}
 PHASES = {"forward": "peak_forward_mib", "backward": "peak_backward_mib", "step": "peak_optimizer_mib"}
 PRECISIONS = {
     "fp16": {"base": "float16", "trained": "float32"},
@@ -83,12 +82,14 @@ def _wished(run: Mapping[str, Any]) -> Any:
 
 def _how(run: Mapping[str, Any]) -> Any:
     """The loop: both sources hold the outputs until the step is over, the A6000's sets gradients to zero."""
+    from hfcount.budget.gpus import gpu
     from hfcount.simulation.step import Run
 
+    major, minor = gpu(run["gpu"].removesuffix(" 48 GB")).capability.split(".")
     return Run(
         batch=run["batch"],
         seq=run["seq"],
-        capability=CAPABILITIES[run["gpu"]],
+        capability=(int(major), int(minor)),
         keeps_outputs=True,
         zeroes_gradients="mode" in run,
     )

@@ -248,17 +248,20 @@ def _attention_on(capability: Capability) -> Any:
         scale: float | None = None,
         enable_gqa: bool = False,
     ) -> torch.Tensor:
-        if query.device.type == "cuda":
-            if torch.is_autocast_enabled("cuda"):
-                dtype = torch.get_autocast_dtype("cuda")
-                query, key, value = (each.to(dtype) for each in (query, key, value))
-                if attn_mask is not None and attn_mask.is_floating_point():
-                    attn_mask = attn_mask.to(dtype)
-            if _takes_flash(query, key, value, attn_mask, is_causal, capability):
-                return _flash(query, key, value, dropout_p, is_causal, scale)
-            if not enable_gqa and _takes_efficient(query, key, value, capability):
-                return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
-        return plain(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+        if query.device.type != "cuda":
+            return plain(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
+        if torch.is_autocast_enabled("cuda"):
+            dtype = torch.get_autocast_dtype("cuda")
+            query, key, value = (each.to(dtype) for each in (query, key, value))
+            if attn_mask is not None and attn_mask.is_floating_point():
+                attn_mask = attn_mask.to(dtype)
+        if _takes_flash(query, key, value, attn_mask, is_causal, capability):
+            return _flash(query, key, value, dropout_p, is_causal, scale)
+        if not enable_gqa and _takes_efficient(query, key, value, capability):
+            return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
+        return torch.ops.aten._scaled_dot_product_attention_math(
+            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
+        )[0]
 
     return attention
 

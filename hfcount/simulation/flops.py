@@ -17,6 +17,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import library
 from torch.utils.flop_counter import flop_registry
 
 if TYPE_CHECKING:
@@ -60,7 +61,7 @@ _OWN: dict[str, Callable[[tuple[Any, ...]], int]] = {
 }
 
 
-@torch.library.custom_op("hfcount::product", mutates_args=())
+@library.custom_op("hfcount::product", mutates_args=())
 def product(like: torch.Tensor, shape: list[int], flops: int) -> torch.Tensor:
     """A tensor of `shape` in the type of `like` that took so many operations to make."""
     return like.new_empty(shape)

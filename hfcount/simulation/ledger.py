@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
+_DEVICE = torch.ops.prim.device.default
 COLUMNS = ("bytes", "born", "died", "phase", "kind", "module", "name", "shape", "dtype")
 
 
@@ -124,7 +125,7 @@ class Ledger(TorchDispatchMode):
                 entry.born = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func.namespace == "prim":  # the device of a fake tensor
+        if func is _DEVICE:  # which fake tensors are asked for between operations: nothing is made
             return _DISPATCH_META_HANDLERS[func](args)
         module = self._module()
         result = func(*args, **(kwargs or {}))

@@ -12,6 +12,7 @@ import torch
 import transformers
 from conftest import load_script
 from small_benches import bench_of, really, run_of, wished
+from torch import library
 
 import hfcount
 from hfcount.budgeting import Asked, Way
@@ -148,12 +149,12 @@ def test_what_no_inputs_can_be_made_for_is_said(tmp_path):
         simulate(bench, wished(), run_of())
 
 
-@torch.library.custom_op("hfcount_tests::custom", mutates_args=())
+@library.custom_op("hfcount_tests::custom", mutates_args=())
 def custom(given: torch.Tensor) -> torch.Tensor:
     return given.clone()
 
 
-LIBRARY = torch.library.Library("hfcount_tests", "FRAGMENT")  # as an extension in C++ declares its operators
+LIBRARY = library.Library("hfcount_tests", "FRAGMENT")  # as an extension in C++ declares its operators
 LIBRARY.define("opaque(Tensor given) -> Tensor")
 LIBRARY.impl("opaque", lambda given: given.clone(), "CPU")
 

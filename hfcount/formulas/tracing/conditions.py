@@ -118,7 +118,7 @@ def _with_condition(form: Form, path: str, wrong: Sequence[Mapping[str, Any]], k
     base, config_class = known.bases[0], known.subject.config_class
     if path in form.renamed:
         guard = _best(form, form.renamed[path], wrong, known)
-        if guard is None or guard in form.guards or form.renamed[path] not in guard:
+        if guard is None or guard in form.guards:
             # another name that its class does not read as the field that it stands for
             renamed = {alias: name for alias, name in form.renamed.items() if alias != path}
             return dataclasses.replace(form, renamed=renamed, noticed=(*form.noticed, path))
