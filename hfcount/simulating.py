@@ -138,7 +138,9 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
 
 
 def _reason(way: Way, closed: Budget, bucket: str, more: int) -> str:
-    """Why a simulation holds `more` bytes than the closed form, where that is known; "" where it is not."""
+    """Why a simulation holds `more` bytes than the closed form, where that is known; "" where it is not, or they agree."""
+    if not more:
+        return ""
     precision = way.full if closed.r is None else way.adapters
     if bucket == "optimizer" and precision.moments != precision.trained and not precision.master:
         return f"the recipe's moments are {precision.moments}, torch's AdamW keeps them in its parameters' type"
