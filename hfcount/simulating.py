@@ -138,7 +138,7 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
 
 
 def _reason(way: Way, closed: Budget, bucket: str, more: int) -> str:
-    """Why a simulation holds `more` bytes than the closed form, where that is known; "" where it is not, or they agree."""
+    """Why a simulation holds `more` bytes than the closed form, where that is known; "" where not, and for 0."""
     if not more:
         return ""
     precision = way.full if closed.r is None else way.adapters
