@@ -49,12 +49,12 @@ def workspace_bytes(capability: Capability) -> int:
     return 2 * (32 * 2**20 if capability >= (9, 0) else 2 * 4096 * 1024 + 8 * 16 * 1024)
 
 
-def _softmax_backward(arguments: tuple[Any, ...]) -> int:
+def _softmax_backward(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, tuple[int, ...]]]:
     """The gradient times the result, in the gradient's type (aten/src/ATen/native/cuda/SoftMax.cu)."""
-    return math.prod(arguments[0].shape) * arguments[0].element_size()
+    return [(arguments[0].dtype, tuple(arguments[0].shape))]
 
 
-def _attention_backward(arguments: tuple[Any, ...]) -> int:
+def _attention_backward(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, tuple[int, ...]]]:
     """What the kernels add up in fp32 and return in 16 bits: the queries' gradient; and one number for each row.
 
     Where keys and values have fewer heads, flash makes their gradients for all heads first (mha_bwd in
@@ -62,13 +62,13 @@ def _attention_backward(arguments: tuple[Any, ...]) -> int:
     """
     query, key, value = arguments[1:4]
     batch, heads, length, width = query.shape
-    rows = batch * heads * (length + -length % 128)
-    size = 4 * rows
+    rows = (batch, heads, length + -length % 128)
+    found = [(torch.float32, rows)]
     if query.element_size() == 2:
-        size += 4 * rows * (width + -width % 32)
+        found.append((torch.float32, (*rows, width + -width % 32)))
     if key.shape[1] != heads:
-        size += sum(batch * heads * each.shape[2] * each.shape[3] * each.element_size() for each in (key, value))
-    return size
+        found += [(each.dtype, (batch, heads, *each.shape[2:])) for each in (key, value)]
+    return found
 
 
 CUDA_TRANSIENTS: Transients = {
@@ -212,7 +212,7 @@ def _answers(capability: Capability) -> Iterator[tuple[Any, str, Any]]:
 
     yield fake_tensor, "run_fallback_kernel", _on_the_host(fake_tensor.run_fallback_kernel)
     yield common, "amp_definitely_not_available", lambda: False
-    yield torch.cuda, "is_bf16_supported", lambda *_, **__: capability >= (8, 0)
+    yield torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or capability >= (8, 0)
     yield torch.cuda, "get_device_capability", lambda *_: capability
 
 

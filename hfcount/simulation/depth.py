@@ -143,25 +143,17 @@ def with_layers(config: Any, layers: int) -> Any:
     return found
 
 
-def keyed(lines: pd.DataFrame, pattern: Pattern, repeats: int) -> pd.DataFrame:
+def keyed(lines: pd.DataFrame, pattern: Pattern | None, repeats: int) -> pd.DataFrame:
     """The moments of a shallow trace that all depths have, with a key for each: phase, region, and which in it.
 
-    Those in middle layers are left out, and the optimizer's step is one moment, its highest.
+    Those in middle layers are left out, and the optimizer's step is one moment, its highest. Without a pattern all
+    moments are kept.
     """
-    inner = f".{pattern.stack}."
-    regions = []
-    for module in lines["module"]:
-        path = f".{module}."
-        if inner in path:
-            index = path.split(inner, 1)[1].split(".", 1)[0]
-            regions.append(pattern.region(int(index), repeats))
-        else:
-            regions.append("outside")
-    found = lines.assign(region=regions)
+    found = lines.assign(region=[_region(module, pattern, repeats) for module in lines["module"]])
     found = found[found["region"] != ""]
     found["order"] = found.groupby(["phase", "region"]).cumcount()
     step = found["phase"] == "step"
-    if step.any():
+    if step.any() and pattern is not None:
         highest = found.loc[step, list(BUCKETS)].sum(axis=1).idxmax()
         found = found[~step | (found.index == highest)]
         found.loc[found["phase"] == "step", "region"] = "step"
@@ -169,20 +161,12 @@ def keyed(lines: pd.DataFrame, pattern: Pattern, repeats: int) -> pd.DataFrame:
     return found.set_index(["phase", "region", "order"])
 
 
-def extrapolated(traces: Sequence[pd.DataFrame], repeats: int) -> pd.DataFrame | None:
-    """The moments at full depth, from keyed traces of 2, 3 and 4 repeats; None where they are not affine."""
-    two, three, four = traces
-    if not (two.index.equals(three.index) and three.index.equals(four.index)):
-        common = two.index.intersection(three.index).intersection(four.index)
-        if len(common) != len(four.index) or four.index.has_duplicates:
-            return None
-        two, three = two.loc[four.index], three.loc[four.index]
-    values = affine([each[list(BUCKETS)] for each in (two, three, four)], repeats)
-    if values is None:
-        return None
-    found = four.copy()
-    found[list(BUCKETS)] = values
-    return found.reset_index()
+def _region(module: str, pattern: Pattern | None, repeats: int) -> str:
+    """The layer that a module belongs to, by its distance from the nearer end; "outside", or "" for the middle."""
+    if pattern is None:
+        return "outside"
+    _, inside, rest = f".{module}.".partition(f".{pattern.stack}.")
+    return pattern.region(int(rest.split(".", 1)[0]), repeats) if inside else "outside"
 
 
 def affine(values: Sequence[Any], repeats: int) -> np.ndarray | None:

@@ -51,13 +51,14 @@ class Entry:
     dtype: str
 
 
-def _dequantized(arguments: tuple[Any, ...]) -> int:
+Transients = dict[str, Callable[[tuple[Any, ...]], list[tuple[torch.dtype, tuple[int, ...]]]]]
+"""Types and shapes of what an operation allocates and frees within itself, by the operation's name."""
+
+
+def _dequantized(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, tuple[int, ...]]]:
     """bitsandbytes::gemm_4bit(A, B, shape, ...) unpacks B to A's type before it multiplies."""
-    return math.prod(arguments[2]) * arguments[0].element_size()
+    return [(arguments[0].dtype, tuple(arguments[2]))]
 
-
-Transients = dict[str, Callable[[tuple[Any, ...]], int]]
-"""Bytes that an operation allocates and frees within itself, by the operation's name."""
 
 TRANSIENTS: Transients = {"bitsandbytes.gemm_4bit.default": _dequantized}
 """Those of kernels on every device."""
@@ -76,7 +77,8 @@ class Ledger(TorchDispatchMode):
     Where `device` is given ("cuda"), storages elsewhere are not entered: the optimizer's counters lie on the host. Its
     allocator hands out multiples of `rounding` bytes. `seconds` bounds how long it watches: TimeIsUp at the next
     module, or when `check_time` is asked. `phase` is set by who runs the step; `modules` is the stack of modules whose
-    forward is running. `log` has phase and module of each moment. In the backward pass an operation belongs to the
+    forward is running. `log` has phase and module of each moment; `flops` how often each phase had an operation of so
+    many floating-point operations. In the backward pass an operation belongs to the
     module whose forward made its node: torch numbers the nodes, and the numbers are noted with the modules.
     """
 
@@ -97,7 +99,7 @@ class Ledger(TorchDispatchMode):
         self.phase = ""
         self.modules: list[str] = [""]
         self.log: list[tuple[str, str]] = [("", "")]
-        self.flops: dict[str, int] = collections.defaultdict(int)
+        self.flops: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
         self._made_in: dict[int, str] = {}
         self._undone = ""
         self._alive: dict[int, tuple[int, weakref.ref[Any]]] = {}
@@ -131,10 +133,13 @@ class Ledger(TorchDispatchMode):
         result = func(*args, **(kwargs or {}))
         self.log.append((self.phase, module))
         if (transient := self._transients.get(str(func))) is not None:  # there until the result is
-            self.entries.append(
-                Entry(transient(args), self.now, self.now, self.phase, "temporary", module, str(func), (), "")
-            )
-        self.flops[self.phase] += flops_of(func, args, kwargs or {}, result)
+            for dtype, shape in transient(args):
+                size, told = math.prod(shape) * dtype.itemsize, str(dtype).removeprefix("torch.")
+                self.entries.append(
+                    Entry(size, self.now, self.now, self.phase, "temporary", module, str(func), shape, told)
+                )
+        if flops := flops_of(func, args, kwargs or {}, result):
+            self.flops[self.phase][flops] += 1
         for each in tree_leaves(result):
             if isinstance(each, torch.Tensor):
                 self._enter(each, str(func), module)

@@ -31,6 +31,33 @@ class Moment:
     buckets: Mapping[str, int]
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Simulation:
+    """A simulated step.
+
+    Attributes:
+        peak: its highest moment.
+        phases: the highest moment of each phase.
+        highest: the most that each bucket held at any moment.
+        inputs: the shape of each input.
+        flops: floating-point operations of each phase.
+        largest: the largest storages alive at the peak: `bytes, count, bucket, module, name, shape, dtype`.
+        lines: the curve of memory, a row for each operation; None where depth was extrapolated.
+        traced: how many layers the shallow traces had; () where all layers were traced.
+        seconds: how long it took.
+    """
+
+    peak: Moment
+    phases: Mapping[str, Moment]
+    highest: Mapping[str, int]
+    inputs: Mapping[str, tuple[int, ...]]
+    flops: Mapping[str, int]
+    largest: pd.DataFrame
+    lines: pd.DataFrame | None
+    traced: tuple[int, ...]
+    seconds: float
+
+
 def entries_of(ledger: Ledger) -> pd.DataFrame:
     """The ledger's table with `end`, the last moment at which an entry was alive, and its `bucket`."""
     table = ledger.table()
@@ -84,7 +111,9 @@ def moment(lines: pd.DataFrame, position: int) -> Moment:
 
 
 def largest(lines: pd.DataFrame, table: pd.DataFrame, *, count: int = 10) -> pd.DataFrame:
-    """The largest storages that were alive at the peak: `bytes, bucket, module, name, shape, dtype`."""
+    """The largest storages that were alive at the peak, those of one bucket and size in a row with their `count`."""
     at = lines.index[int(lines[list(BUCKETS)].sum(axis=1).to_numpy().argmax())]
     alive = table[(table["born"] <= at) & (table["end"] >= at)]
-    return alive.nlargest(count, "bytes")[["bytes", "bucket", "module", "name", "shape", "dtype"]]
+    kinds = alive.groupby(["bytes", "bucket"], sort=False)
+    first = kinds.first().reset_index().assign(count=kinds.size().to_numpy())
+    return first.nlargest(count, "bytes")[["bytes", "count", "bucket", "module", "name", "shape", "dtype"]]

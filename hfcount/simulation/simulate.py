@@ -5,15 +5,18 @@ from __future__ import annotations
 import dataclasses
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
+from torch.utils._pytree import tree_leaves
 
-from hfcount.simulation.depth import REPEATS, Pattern, affine, extrapolated, keyed, pattern_of, with_layers
+from hfcount.simulation.depth import REPEATS, pattern_of, with_layers
 from hfcount.simulation.faking import without_memory
+from hfcount.simulation.form import StepForm, form_of, reading
 from hfcount.simulation.ledger import Ledger
-from hfcount.simulation.peak import BUCKETS, PHASES, Moment, curve, entries_of, largest, peaks
+from hfcount.simulation.peak import BUCKETS, PHASES, Simulation, curve, entries_of, largest, peaks
+from hfcount.simulation.sizes import RANK, ROWS, SYMBOLS, TOKENS, Point, points
 from hfcount.simulation.step import Run, run_step
 from hfcount.simulation.subject import Wished, materialize, skeleton_of
 from hfcount.workbench import Workbench
@@ -22,33 +25,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 logger = logging.getLogger(__name__)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Simulation:
-    """A simulated step.
-
-    Attributes:
-        peak: its highest moment.
-        phases: the highest moment of each phase.
-        highest: the most that each bucket held at any moment.
-        inputs: the shape of each input.
-        flops: floating-point operations of each phase.
-        largest: the largest storages alive at the peak: `bytes, bucket, module, name, shape, dtype`.
-        lines: the curve of memory, a row for each operation; None where depth was extrapolated.
-        traced: how many layers the shallow traces had; () where all layers were traced.
-        seconds: how long it took.
-    """
-
-    peak: Moment
-    phases: Mapping[str, Moment]
-    highest: Mapping[str, int]
-    inputs: Mapping[str, tuple[int, ...]]
-    flops: Mapping[str, int]
-    largest: pd.DataFrame
-    lines: pd.DataFrame | None
-    traced: tuple[int, ...]
-    seconds: float
 
 
 def simulate(
@@ -61,22 +37,85 @@ def simulate(
     fake form.
     """
     begun = time.monotonic()
-    pattern = None if whole else pattern_of(bench.model)
     found = None
-    if pattern is not None:
-        found = _from_shallow(bench, pattern, wished, run, seconds=seconds)
+    if not whole and pattern_of(bench.model) is not None:
+        form = step_form(bench, wished, run, free=(), seconds=seconds)
+        found = None if form is None else form.at(form.point.values)
     if found is None:
         left = None if seconds is None else max(0.001, seconds - (time.monotonic() - begun))
         found = measured(traced(bench, wished, run, seconds=left))
     return dataclasses.replace(found, seconds=time.monotonic() - begun)
 
 
+def step_form(
+    bench: Workbench,
+    wished: Wished,
+    run: Run,
+    *,
+    free: Sequence[str] = SYMBOLS,
+    seconds: float | None = None,
+) -> StepForm | None:
+    """The closed form of the step in the symbols that are `free`, from traces near the values that were asked.
+
+    A single row is a case of its own, for many copies are then views: rows are free from two on. None where the traces
+    do not agree. Raises as `simulate` does.
+    """
+    values = values_of(wished, run)
+    free = tuple(each for each in free if each in values and (each != ROWS or run.batch > 1))
+    chosen = points(values, free, _sides(bench), most=_most(bench), count=len(REPEATS))
+    if chosen is None:
+        return None
+    pattern = pattern_of(bench.model)
+    begun, readings = time.monotonic(), []
+    for repeats, point in zip(REPEATS, chosen, strict=True):
+        shallow = bench
+        if pattern is not None:
+            shallow = bench.with_config(with_layers(bench.loaded.config, pattern.layers(repeats)))
+        left = None if seconds is None else max(0.001, seconds - (time.monotonic() - begun))
+        ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
+        readings.append(reading(ledger, point, pattern, repeats))
+    return form_of(readings, chosen[-1], pattern)
+
+
+def values_of(wished: Wished, run: Run) -> dict[str, int]:
+    """The values of the symbols that a step has: rows, tokens, and the rank where there are adapters."""
+    found = {ROWS: run.batch, TOKENS: run.seq}
+    return found if wished.options is None else {**found, RANK: wished.options.r}
+
+
+def _at_point(wished: Wished, run: Run, point: Point) -> tuple[Wished, Run]:
+    if wished.options is not None:
+        wished = dataclasses.replace(wished, options=dataclasses.replace(wished.options, r=point.values[RANK]))
+    return wished, dataclasses.replace(run, batch=point.values[ROWS], seq=point.values[TOKENS])
+
+
+def _sides(bench: Workbench) -> frozenset[int]:
+    """The sides of the model's parameters, and the numbers of its config."""
+    numbers = (each for each in tree_leaves(bench.loaded.config.to_dict()) if type(each) is int)
+    shapes = frozenset(side for shape in bench.table["shape"] for side in shape)
+    return frozenset(each for each in shapes.union(numbers) if each > 0)
+
+
+def _most(bench: Workbench) -> dict[str, int]:
+    return {} if bench.positions is None else {TOKENS: bench.positions}
+
+
 def measured(ledger: Ledger) -> Simulation:
     """What a ledger says of the step that it watched, simulated or real."""
     table = entries_of(ledger)
     lines = curve(ledger, table)
-    flops = {phase: ledger.flops[phase] for phase in PHASES}
-    return _answer(lines, largest(lines, table), flops, inputs=_inputs(table), lines=lines)
+    by_phase = peaks(lines)
+    return Simulation(
+        peak=max(by_phase.values(), key=lambda each: each.bytes),
+        phases=by_phase,
+        highest={name: int(lines[name].max()) for name in BUCKETS},
+        inputs=_inputs(table),
+        flops={phase: sum(each * times for each, times in ledger.flops[phase].items()) for phase in PHASES},
+        largest=largest(lines, table),
+        lines=lines,
+        traced=(),
+        seconds=0.0,
+    )
 
 
 def _inputs(table: pd.DataFrame) -> dict[str, tuple[int, ...]]:
@@ -92,54 +131,3 @@ def traced(bench: Workbench, wished: Wished, run: Run, *, seconds: float | None 
         with torch.device("cpu" if run.capability is None else "cuda"):
             materialize(subject)
         return run_step(subject, run, seconds=seconds, warm_up=run.needs_warm_up)
-
-
-def _answer(
-    moments: pd.DataFrame,
-    alive: pd.DataFrame,
-    flops: Mapping[str, int],
-    *,
-    inputs: Mapping[str, tuple[int, ...]],
-    lines: pd.DataFrame | None = None,
-    traced: tuple[int, ...] = (),
-) -> Simulation:
-    by_phase = peaks(moments)
-    return Simulation(
-        peak=max(by_phase.values(), key=lambda each: each.bytes),
-        phases=by_phase,
-        highest={name: int(moments[name].max()) for name in BUCKETS},
-        inputs=inputs,
-        flops=flops,
-        largest=alive,
-        lines=lines,
-        traced=traced,
-        seconds=0.0,
-    )
-
-
-def _from_shallow(
-    bench: Workbench, pattern: Pattern, wished: Wished, run: Run, *, seconds: float | None
-) -> Simulation | None:
-    """The step at full depth from shallow ones; None where they are not affine."""
-    traces, flops, alive = [], [], None
-    inputs: dict[str, tuple[int, ...]] = {}
-    for repeats in REPEATS:
-        shallow = bench.with_config(with_layers(bench.loaded.config, pattern.layers(repeats)))
-        ledger = traced(shallow, wished, run, seconds=seconds)
-        table = entries_of(ledger)
-        lines = curve(ledger, table)
-        traces.append(keyed(lines, pattern, repeats))
-        flops.append([ledger.flops[phase] for phase in PHASES])
-        alive, inputs = largest(lines, table), _inputs(table)
-    found = extrapolated(traces, pattern.repeats)
-    counted = affine(flops, pattern.repeats)
-    if found is None or counted is None or alive is None:
-        return None
-    at_depth = lambda path: pattern.at_depth(path, REPEATS[-1])  # noqa: E731
-    return _answer(
-        found.assign(module=found["module"].map(at_depth)),
-        alive.assign(module=alive["module"].map(at_depth), name=alive["name"].map(at_depth)),
-        dict(zip(PHASES, counted.tolist(), strict=True)),
-        inputs=inputs,
-        traced=tuple(pattern.layers(repeats) for repeats in REPEATS),
-    )
