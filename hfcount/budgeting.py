@@ -1,15 +1,16 @@
-"""From a model on the bench and a way to train to the bytes of each bucket: full fine-tuning, LoRA and QLoRA."""
+"""How to train, and what each regime trains, freezes and keeps, by closed forms."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hfcount.budget.activations import Activations, Setting, activations, lab_rule, symbols_of, text_of
 from hfcount.budget.buckets import gradients_bytes, master_bytes, state_of, weights_bytes
+from hfcount.budget.estimate import BASIS, estimated_activations
 from hfcount.budget.kv_cache import kv_cache_bytes
 from hfcount.budget.optimizers import optimizer as optimizer_called
 from hfcount.budget.recipes import BYTES, Precision, named, recipe
@@ -18,9 +19,8 @@ from hfcount.classes import text_config
 from hfcount.errors import BadInput
 from hfcount.lora import LoraOptions
 from hfcount.lora.attach import Refused
-from hfcount.memory_answer import BUCKETS, UNTRIED, Budget, Memory
+from hfcount.memory_answer import Budget
 from hfcount.quantization import Quantized, Scheme
-from hfcount.result import PACKAGES, versions
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -143,42 +143,6 @@ class Asked:
         )
 
 
-def memory_of(bench: Workbench, way: Way, asked: Asked) -> Memory:
-    """The same for a model that is on the bench already."""
-    seq = way.seq or usual_seq(bench)
-    way = dataclasses.replace(way, seq=seq)
-    full = full_budget(bench, way)
-    budgets: list[Budget] = []
-    for regime in asked.regimes:
-        if regime == "full":
-            budgets.append(full)
-        elif regime == "inference":
-            budgets.append(inference_budget(bench, way))
-        else:
-            for rank in asked.ranks or (LORA_RANKS if regime == "lora" else QLORA_RANKS):
-                budgets.append(adapter_budget(bench, way, regime=regime, rank=rank, targets=asked.targets))
-    if len(budgets) == 1 and budgets[0].reason is not None:
-        raise BadInput(f"{bench.source.model}: {budgets[0].name}: {budgets[0].reason}")
-    return Memory(
-        model=bench.source.model,
-        model_class=type(bench.model).__name__,
-        model_type=str(bench.skeleton.config.model_type),
-        source=bench.source,
-        budgets=tuple(_with_ratio(each, full) for each in budgets),
-        full=_with_ratio(full, full),
-        recipe=recipe(way.precision).summary,
-        warnings=_warnings(bench, way),
-        notes=(
-            *(f"a variant: {setting}" for setting in asked.settings),
-            *bench.source.notes,
-            *bench.skeleton.notes,
-            *_notes(bench, way, budgets, asked.targets),
-        ),
-        versions=versions((*PACKAGES, "bitsandbytes")),
-        **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
-    )
-
-
 def usual_seq(bench: Workbench) -> int:
     """Return the length of a row where nobody says it: the model's positions up to 2,048, or ten seconds of sound."""
     from hfcount.simulation.media import usual_length
@@ -186,17 +150,14 @@ def usual_seq(bench: Workbench) -> int:
     return usual_length(bench.model) or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
 
 
-def full_budget(bench: Workbench, way: Way) -> Budget:
-    """Full fine-tuning: every parameter trains."""
-    tensors = with_reached(bench, bench.full(way.full))
-    kept = _activations(bench, way, way.full, bench.training(tensors, way.full, None, 0))
-    return _budget(bench, way, way.full, tensors, kept, regime="full", frozen=0)
+def described(bench: Workbench, way: Way, regime: str, rank: int | None, targets: str | tuple[str, ...]) -> Budget:
+    """Return what a regime trains and freezes, without what it takes; where the model cannot have it, `reason` says why.
 
-
-def adapter_budget(
-    bench: Workbench, way: Way, *, regime: str, rank: int, targets: str | tuple[str, ...] = "default"
-) -> Budget:
-    """LoRA, or QLoRA: the base frozen, quantized for the latter, and adapters of `rank` trained."""
+    LoRA's base is frozen, QLoRA's quantized besides.
+    """
+    if regime == "full":
+        return Budget(regime=regime, trainable=bench.parameters, frozen=0)
+    assert rank is not None
     quantized = bench.quantized(way.scheme) if regime == "qlora" else None
     if quantized is not None and not quantized.modules:
         return Budget(regime=regime, r=rank, reason="transformers converts no layer of this model to bitsandbytes'")
@@ -204,19 +165,57 @@ def adapter_budget(
         adapters = bench.adapters(rank, targets)
     except Refused as refusal:
         return Budget(regime=regime, r=rank, reason=str(refusal))
-    precision = way.adapters
-    tensors = with_reached(bench, bench.adapted(precision, adapters, quantized))
-    kept = _activations(bench, way, precision, bench.training(tensors, precision, adapters, rank))
-    budget = _budget(bench, way, precision, tensors, kept, regime=regime, frozen=bench.parameters)
-    added = int(tensors.loc[tensors["trained"], "bytes"].sum())
-    return dataclasses.replace(
-        budget,
+    trained = sum(math.prod(shape) for shape in adapters.shapes)
+    return Budget(
+        regime=regime,
         r=rank,
         targets=adapters.targets,
-        adapter_bytes=share(added, "weights", sharding=way.sharding, devices=way.devices),
+        trainable=trained,
+        frozen=bench.parameters,
+        adapter_bytes=share(
+            trained * BYTES[way.adapters.trained], "weights", sharding=way.sharding, devices=way.devices
+        ),
         quantized=quantized.stored if quantized is not None else None,
-        unconverted_bytes=_unconverted(bench, way, tensors, quantized),
+        unconverted_bytes=_unconverted(bench, way, quantized),
     )
+
+
+def lasting_budget(bench: Workbench, way: Way, budget: Budget, targets: str | tuple[str, ...]) -> Budget:
+    """Return a budget with its lasting buckets by their closed forms, and an estimate of the activations."""
+    from hfcount.simulation.media import hop
+
+    assert way.seq is not None
+    precision = way.full if budget.r is None else way.adapters
+    tensors = tensors_of(bench, way, budget, targets)
+    state = state_of(tensors, precision, optimizer_called(way.optimizer))
+    buckets = {
+        "weights": weights_bytes(tensors),
+        "master": master_bytes(tensors, precision),
+        "gradients": gradients_bytes(tensors, precision),
+        "optimizer": state.total,
+    }
+    shares = {name: share(value, name, sharding=way.sharding, devices=way.devices) for name, value in buckets.items()}
+    rows = way.batch * max(1, way.seq // hop(bench.model.config))  # samples become rows of the encoder
+    kept = estimated_activations(bench.model, precision, rows=rows, checkpointing=way.gradient_checkpointing)
+    return dataclasses.replace(
+        budget,
+        **{f"{name}_bytes": value for name, value in shares.items()},  # type: ignore[arg-type]
+        activations_bytes=kept,
+        temporary_bytes=0,
+        total_bytes=sum(shares.values()) + kept,
+        buffers_bytes=bench.buffers_bytes,
+        scalars_bytes=share(state.scalars, "optimizer", sharding=way.sharding, devices=way.devices),
+        paged_bytes=share(state.paged, "optimizer", sharding=way.sharding, devices=way.devices),
+        basis=BASIS,
+    )
+
+
+def tensors_of(bench: Workbench, way: Way, budget: Budget, targets: str | tuple[str, ...]) -> pd.DataFrame:
+    """Return the tensors that a regime keeps, a row each (see budget/buckets.py)."""
+    if budget.r is None:
+        return with_reached(bench, bench.full(way.full))
+    quantized = bench.quantized(way.scheme) if budget.regime == "qlora" else None
+    return with_reached(bench, bench.adapted(way.adapters, bench.adapters(budget.r, targets), quantized))
 
 
 def with_reached(bench: Workbench, tensors: pd.DataFrame) -> pd.DataFrame:
@@ -242,12 +241,11 @@ def _reach(bench: Workbench) -> Reach:
     return _REACHES[bench]
 
 
-def _unreached_notes(bench: Workbench, budgets: Sequence[Budget]) -> list[str]:
-    if all(each.regime == "inference" for each in budgets):
-        return []
+def unreached_notes(bench: Workbench) -> list[str]:
+    """Return a note on the parameters that no gradient reaches, or on why that is not known."""
     reach = _reach(bench)
     if reach.reason:
-        return [f"{UNTRIED}: no step could be tried ({reach.reason})"]
+        return [f"gradients and optimizer are counted for every trained parameter: no step could be tried ({reach.reason})"]
     if not reach.names:
         return []
     rows = bench.table[bench.table["name"].isin(reach.names)]
@@ -255,18 +253,18 @@ def _unreached_notes(bench: Workbench, budgets: Sequence[Budget]) -> list[str]:
     return [f"no gradient reaches {int(rows['numel'].sum()):,} parameters in a step ({first}): no optimizer state"]
 
 
-def _unconverted(bench: Workbench, way: Way, tensors: pd.DataFrame, quantized: Quantized | None) -> int:
-    """The bytes of fused experts that stay as they are in a quantized model."""
+def _unconverted(bench: Workbench, way: Way, quantized: Quantized | None) -> int:
+    """Return the bytes of fused experts that stay as they are in a quantized model."""
     if quantized is None or not quantized.fused:
         return 0
-    base = tensors.iloc[: len(bench.table)]
+    base = bench.frozen(way.adapters, quantized)
     fused = (bench.table["expert"].to_numpy() > 0) & (bench.table["shape"].map(len).to_numpy() > 2)
     kept = int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
     return share(kept, "weights", sharding=way.sharding, devices=way.devices)
 
 
 def inference_budget(bench: Workbench, way: Way) -> Budget:
-    """Weights to serve from, and the key-value cache of `batch` rows of `seq` tokens; no activations are kept."""
+    """Return the weights to serve from, and the key-value cache of `batch` rows of `seq` tokens; no activations are kept."""
     assert way.seq is not None
     base = way.adapters.base
     tensors = bench.frozen(dataclasses.replace(way.adapters, upcast=False))
@@ -281,93 +279,27 @@ def inference_budget(bench: Workbench, way: Way) -> Budget:
         gradients_bytes=0,
         optimizer_bytes=0,
         activations_bytes=0,
+        temporary_bytes=0,
         kv_cache_bytes=cache,
         total_bytes=weights + (cache or 0),
         buffers_bytes=bench.buffers_bytes,
     )
 
 
-def _budget(
-    bench: Workbench,
-    way: Way,
-    precision: Precision,
-    tensors: pd.DataFrame,
-    kept: Activations,
-    *,
-    regime: str,
-    frozen: int,
-) -> Budget:
-    state = state_of(tensors, precision, optimizer_called(way.optimizer))
-    buckets = {
-        "weights": weights_bytes(tensors),
-        "master": master_bytes(tensors, precision),
-        "gradients": gradients_bytes(tensors, precision),
-        "optimizer": state.total,
-    }
-    shares = {name: share(value, name, sharding=way.sharding, devices=way.devices) for name, value in buckets.items()}
-    return Budget(
-        regime=regime,
-        trainable=int(tensors.loc[tensors["trained"], "numel"].sum()),
-        frozen=frozen,
-        **{f"{name}_bytes": value for name, value in shares.items()},  # type: ignore[arg-type]
-        activations_bytes=kept.peak,
-        activations_kept_bytes=kept.kept,
-        total_bytes=sum(shares.values()) + kept.peak,
-        buffers_bytes=bench.buffers_bytes,
-        scalars_bytes=share(state.scalars, "optimizer", sharding=way.sharding, devices=way.devices),
-        paged_bytes=share(state.paged, "optimizer", sharding=way.sharding, devices=way.devices),
-        activations_exact=kept.exact,
-        activations_basis=kept.basis,
-        activations_formula=text_of(kept) or None,
-        activations_symbols=symbols_of(kept),
-        activations_rule_bytes=lab_rule(text_config(bench.skeleton.config), _setting(way, precision)),
-    )
-
-
-def _activations(bench: Workbench, way: Way, precision: Precision, training: Any) -> Activations:
-    from hfcount.simulation.media import hop
-
-    setting = _setting(way, precision)
-    rows = max(1, setting.seq // hop(bench.model.config))  # samples become rows of the encoder
-    return activations(bench.model, training, dataclasses.replace(setting, seq=rows))
-
-
-def _setting(way: Way, precision: Precision) -> Setting:
-    assert way.seq is not None
-    return Setting(
-        batch=way.batch,
-        seq=way.seq,
-        attention=way.attention,
-        device=way.device,
-        autocast=precision.autocast,
-        checkpointing=way.gradient_checkpointing,
-        dtype=precision.base,
-    )
-
-
-def _with_ratio(budget: Budget, full: Budget) -> Budget:
-    if budget.total_bytes is None or not full.total_bytes:
-        return budget
-    parts = [getattr(budget, f"{name}_bytes") or 0 for name in BUCKETS]
-    assert sum(parts) == budget.total_bytes  # disjoint buckets, and nothing else
-    return dataclasses.replace(budget, ratio_to_full=budget.total_bytes / full.total_bytes)
-
-
-def _warnings(bench: Workbench, way: Way) -> tuple[str, ...]:
+def warnings_on(bench: Workbench, way: Way) -> tuple[str, ...]:
     assert way.seq is not None
     if bench.positions is None or way.seq <= bench.positions:
         return ()
     return (f"--seq {way.seq:,} is beyond the model's {bench.positions:,} positions",)
 
 
-def _notes(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str | tuple[str, ...]) -> list[str]:
-    """What a reader of these figures must know."""
+def notes_on(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str | tuple[str, ...]) -> list[str]:
+    """Return what a reader of these figures must know."""
     notes: list[str] = []
     adapted = [each for each in budgets if each.r is not None and each.reason is None]
     if adapted:
         notes += filter(None, {bench.adapters(each.r, targets).note: None for each in adapted if each.r})
-    notes += dict.fromkeys(str(each.activations_basis) for each in budgets if each.activations_exact is False)
-    notes += _unreached_notes(bench, budgets)
+    notes += dict.fromkeys(each.basis for each in budgets if each.basis)
     quantized = next((each for each in budgets if each.quantized is not None), None)
     if quantized is not None:
         notes.append(f"{way.quantization.upper()}: {bench.quantized(way.scheme).backend}")
@@ -384,12 +316,6 @@ def _notes(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str |
         notes.append(
             "transformers' Trainer keeps the 8-bit optimizer's states of embeddings in 32 bits; here all are 8"
         )
-    if any(each.activations_bytes for each in budgets):
-        notes.append(
-            "a real step's peak is higher by what it holds for a moment: above all copies of the logits in the loss"
-        )
-    if bench.buffers_bytes:
-        notes.append(f"buffers take {bench.buffers_bytes:,} bytes more; they are in no bucket")
     return notes
 
 

@@ -1,4 +1,4 @@
-"""`memory`: what it takes to train a model, by closed forms or by a simulated step."""
+"""`memory`: what it takes to train a model."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 from hfcount.api import as_settings
 from hfcount.budget.recipes import named
-from hfcount.budgeting import Asked, Way, memory_of
+from hfcount.budgeting import Asked, Way
 from hfcount.deadline import deadline, uncounted
 from hfcount.memory_answer import Memory
 from hfcount.sources import resolve
 from hfcount.workbench import Workbench
 
-METHODS = ("closed-form", "simulated")
+METHODS = ("simulated", "closed-form")
 
 
 def memory(
@@ -28,7 +28,8 @@ def memory(
     offline: bool = False,
     timeout: float | None = None,
     trust_remote_code: bool = False,
-    method: str = "closed-form",
+    method: str = "simulated",
+    detail: bool = False,
     curves: bool = False,
     **way: Any,
 ) -> Memory:
@@ -37,9 +38,10 @@ def memory(
     `regimes` is any of "full", "lora", "qlora" and "inference", or several. Without `lora_r` the ranks are 4, 8 and 16
     for LoRA and 8 for QLoRA; with it those asked, for both. `way` is the fields of `Way`: batch, seq, precision,
     optimizer, attention, gradient_checkpointing, double_quant, sharding, ...
-    `method` is "closed-form", or "simulated": then the real step is run without memory, and the figures are those at
-    its peak; `curves` asks it for memory over the whole step. The rest is as in `count`. Raises BadInput or
-    SourceError.
+    The figures are those at the peak of the real step, which is run without memory. The `method` "closed-form" has the
+    lasting buckets by their closed forms and an estimate of the activations, without any step. `detail` holds the
+    buckets of the step against their closed forms, `curves` has memory over the whole step. The rest is as in `count`.
+    Raises BadInput or SourceError.
 
     >>> memory("mini-gpt-lora-lab", batch=16, precision="lab").full.gradients_bytes
     459904
@@ -50,9 +52,7 @@ def memory(
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     with deadline(timeout, source.model):
         bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)
-        if method == "closed-form":
-            return memory_of(bench, chosen, asked)
         with uncounted():
-            from hfcount.simulating import simulated_memory
+            from hfcount.simulating import memory_of
 
-        return simulated_memory(bench, chosen, asked, curves=curves)
+        return memory_of(bench, chosen, asked, method=method, detail=detail, curves=curves)

@@ -1,14 +1,14 @@
-"""Does it fit? For each regime of a model whether a GPU has room for it, and how far it could be stretched there."""
+"""Does it fit? For each regime of a model whether a GPU has room for its step, and how far it could be stretched there."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from hfcount.api import as_settings
-from hfcount.budget.gpus import Gpu, gpus, headroom_bytes
-from hfcount.budgeting import Asked, Way, adapter_budget, full_budget, inference_budget, memory_of
+from hfcount.budget.gpus import Gpu, gpus, reserve_bytes
+from hfcount.budgeting import Asked, Way
 from hfcount.deadline import deadline
 from hfcount.lora.options import MAX_RANK
 from hfcount.memory_answer import Budget, Memory
@@ -17,6 +17,15 @@ from hfcount.workbench import Workbench
 
 MOST_ROWS = 2**20
 MOST_TOKENS = 2**22
+FITS, TIGHT, DOES_NOT_FIT = VERDICTS = ("fits", "tight", "does-not-fit")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Change:
+    """One change of the options that makes a regime fit: what to give, and the peak with it."""
+
+    change: str
+    needs_bytes: int
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -26,40 +35,60 @@ class Fit:
     Attributes:
         gpu: which one.
         regime: the regime's name with its rank, "qlora r=8".
-        needed_bytes: the total, and the buffers.
-        offered_bytes: the GPU's memory less the headroom.
-        batch, seq, r: the largest that fit, each with the others as asked; 0 where nothing does, None where it was not
-            searched or does not apply. `seq` stops at the model's positions.
+        needs_bytes: the peak of the tensors.
+        reserve_bytes: what the driver, the CUDA context and the allocator take besides: the least and the most.
+        batch, seq, r: the largest with the same verdict, each with the others as asked; 0 where nothing fits, None
+            where it was not searched or does not apply. `seq` stops at the model's positions.
+        changes: where it does not fit, single changes that would make it fit.
     """
 
     gpu: Gpu
     regime: str
-    needed_bytes: int
-    offered_bytes: int
+    needs_bytes: int
+    reserve_bytes: tuple[int, int]
     batch: int | None = None
     seq: int | None = None
     r: int | None = None
+    changes: tuple[Change, ...] = ()
+
+    @property
+    def offers_bytes(self) -> int:
+        return self.gpu.total_bytes
 
     @property
     def margin_bytes(self) -> int:
-        return self.offered_bytes - self.needed_bytes
+        """What is left beside the peak and the most that the reserve takes; negative where it may be too little."""
+        return self.offers_bytes - self.needs_bytes - self.reserve_bytes[1]
+
+    @property
+    def verdict(self) -> str:
+        """ "fits"; "tight", where the most that the reserve takes is too much; or "does-not-fit"."""
+        least, most = self.reserve_bytes
+        if self.needs_bytes + most <= self.offers_bytes:
+            return FITS
+        return TIGHT if self.needs_bytes + least <= self.offers_bytes else DOES_NOT_FIT
 
     @property
     def fits(self) -> bool:
-        return self.margin_bytes >= 0
+        return self.verdict != DOES_NOT_FIT
 
 
 def fits(found: Memory, chosen: Sequence[Gpu] = (), *, headroom: str | None = None) -> tuple[Fit, ...]:
     """Whether each budget fits on each of `chosen` GPUs (all that are known, without any).
 
-    The headroom (see budget/gpus.py) is taken off each GPU's memory. Raises BadInput for one that leaves nothing.
+    A `headroom` (see budget/gpus.py) stands for all that is not the tensors'. Raises BadInput for one that leaves
+    nothing.
     """
     return tuple(
-        Fit(gpu=each, regime=budget.name, needed_bytes=_needed(budget), offered_bytes=_offered(each, headroom))
+        _fit(each, budget.name, budget.total_bytes + budget.buffers_bytes, headroom)
         for budget in found.budgets
         if budget.total_bytes is not None
         for each in (chosen or gpus())
     )
+
+
+def _fit(gpu: Gpu, regime: str, needs: int, headroom: str | None) -> Fit:
+    return Fit(gpu=gpu, regime=regime, needs_bytes=needs, reserve_bytes=reserve_bytes(headroom, gpu.total_bytes, needs))
 
 
 def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:
@@ -67,8 +96,8 @@ def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:
     found = []
     for regime in dict.fromkeys(each.regime for each in answers):
         rows = [each for each in answers if each.regime == regime and each.gpu.capability]
-        rows.sort(key=lambda each: each.offered_bytes)
-        found.append(next((each for each in rows if each.fits), rows[-1]))
+        rows.sort(key=lambda each: each.offers_bytes)
+        found.append(next((each for each in rows if each.verdict == FITS), rows[-1]))
     return tuple(found)
 
 
@@ -86,84 +115,113 @@ def stretched_memory(
     timeout: float | None = None,
     class_name: str | None = None,
     trust_remote_code: bool = False,
+    detail: bool = False,
     **way: Any,
 ) -> tuple[Memory, tuple[Fit, ...]]:
     """The budgets of `memory`, and how far each can be stretched on the `chosen` GPUs; arguments as there."""
+    from hfcount.simulating import memory_of
+
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
     trained = Way.of(way)
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     with deadline(timeout, source.model):
         bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)
-        found = memory_of(bench, trained, asked)
-        return found, stretched(bench, found, trained, chosen, targets=asked.targets, headroom=headroom)
+        found = memory_of(bench, trained, asked, detail=detail)
+        return found, stretched(bench, found, trained, asked, chosen, headroom=headroom)
 
 
 def stretched(
-    bench: Workbench,
-    found: Memory,
-    way: Way,
-    chosen: Sequence[Gpu],
-    *,
-    targets: str | tuple[str, ...] = "default",
-    headroom: str | None = None,
+    bench: Workbench, found: Memory, way: Way, asked: Asked, chosen: Sequence[Gpu], *, headroom: str | None = None
 ) -> tuple[Fit, ...]:
-    """As `fits`, and the largest batch, sequence and rank that fit, each with everything else as it was asked.
+    """As `fits`, and the largest batch, sequence and rank with the same verdict, each with everything else as asked.
 
-    The search relies on the total growing with each of them, which its closed form shows: all its terms are positive.
+    The peak grows with each of them: all terms of a step's form are positive. Where a regime does not fit, the single
+    changes that would make it fit.
     """
     way = dataclasses.replace(way, seq=found.seq)
+    budgets = [budget for budget in found.budgets if budget.total_bytes is not None for _ in chosen]
+    return tuple(
+        _stretched(bench, fit, way, budget, asked, headroom)
+        for fit, budget in zip(fits(found, chosen, headroom=headroom), budgets, strict=True)
+    )
+
+
+def _stretched(bench: Workbench, fit: Fit, way: Way, budget: Budget, asked: Asked, headroom: str | None) -> Fit:
+    from hfcount.simulating import needed_bytes
+
+    def tried(changed: Way, rank: int | None = None) -> Fit:
+        needs = needed_bytes(bench, changed, budget if rank is None else dataclasses.replace(budget, r=rank), asked)
+        return _fit(fit.gpu, fit.regime, needs, headroom)
+
+    wanted = VERDICTS[: VERDICTS.index(fit.verdict) + 1] if fit.fits else (FITS,)
+
+    def at(changed: Way, rank: int | None = None) -> bool:
+        return tried(changed, rank).verdict in wanted
+
     longest = bench.positions or MOST_TOKENS
-    answers = []
-    for fit, budget in zip(fits(found, chosen, headroom=headroom), _repeated(found, len(chosen)), strict=True):
-
-        def needed(changed: Way, rank: int | None = None, budget: Budget = budget) -> int:
-            return _needed(_again(bench, changed, budget, rank, targets))
-
-        room = fit.offered_bytes
-        answers.append(
-            dataclasses.replace(
-                fit,
-                batch=largest(lambda n: needed(dataclasses.replace(way, batch=n)), room, MOST_ROWS),
-                seq=largest(lambda n: needed(dataclasses.replace(way, seq=n)), room, longest),
-                r=None if budget.r is None else largest(lambda n: needed(way, n), room, _most_rank(bench)),
-            )
-        )
-    return tuple(answers)
+    most_rank = _most_rank(bench)
+    replace = dataclasses.replace
+    return replace(
+        fit,
+        batch=largest(lambda n: at(replace(way, batch=n)), MOST_ROWS, start=way.batch),
+        seq=largest(lambda n: at(replace(way, seq=n)), longest, start=way.seq or 1),
+        r=None if budget.r is None else largest(lambda n: at(way, n), most_rank, start=budget.r),
+        changes=() if fit.fits else tuple(_changes(way, tried)),
+    )
 
 
-def _repeated(found: Memory, times: int) -> list[Budget]:
-    return [budget for budget in found.budgets if budget.total_bytes is not None for _ in range(times)]
+def _changes(way: Way, tried: Callable[[Way], Fit]) -> Iterator[Change]:
+    """The single changes with which a regime fits, or tightly."""
+    candidates: dict[str, dict[str, Any]] = {}
+    if not way.gradient_checkpointing:
+        candidates["--gradient-checkpointing"] = {"gradient_checkpointing": True}
+    candidates |= {f"--batch {rows}": {"batch": rows} for rows in _halves(way.batch)}
+    candidates |= {f"--seq {tokens}": {"seq": tokens} for tokens in _halves(way.seq or 1)}
+    if way.optimizer == "adamw":
+        candidates |= {f"--optimizer {name}": {"optimizer": name} for name in ("adamw-8bit", "paged-adamw-8bit")}
+    kinds: set[str] = set()
+    for change, fields in candidates.items():
+        kind = change.split()[0]
+        if kind in kinds:
+            continue
+        found = tried(dataclasses.replace(way, **fields))
+        if found.fits:
+            kinds.add(kind)
+            yield Change(change=change, needs_bytes=found.needs_bytes)
 
 
-def _again(bench: Workbench, way: Way, budget: Budget, rank: int | None, targets: str | tuple[str, ...]) -> Budget:
-    """The budget of the same regime under another way to train."""
-    if budget.regime == "full":
-        return full_budget(bench, way)
-    if budget.regime == "inference":
-        return inference_budget(bench, way)
-    assert budget.r is not None
-    return adapter_budget(bench, way, regime=budget.regime, rank=rank or budget.r, targets=targets)
+def _halves(number: int) -> list[int]:
+    """Half of a number, a quarter of it, and so on to 1.
+
+    >>> _halves(10)
+    [5, 2, 1]
+    """
+    found = []
+    while number > 1:
+        number //= 2
+        found.append(number)
+    return found
 
 
-def largest(needed: Callable[[int], int], room: int, most: int) -> int:
-    """The largest n up to `most` for which needed(n), which grows, is within `room`; 0 where needed(1) is not.
+def largest(fits: Callable[[int], bool], most: int, *, start: int = 1) -> int:
+    """Return the largest n up to `most` for which fits(n), which is true up to some n; 0 where fits(1) is not.
 
-    >>> largest(lambda n: 10 * n, 95, 1000)
+    The search begins at `start`.
+
+    >>> largest(lambda n: 10 * n <= 95, 1000, start=16)
     9
     """
-    if needed(1) > room:
-        return 0
-    low = 1
-    while low < most:  # double until it is too much
-        high = min(2 * low, most)
-        if needed(high) > room:
-            break
-        low = high
-    else:
-        return most
+    low, high = 0, most + 1
     while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if needed(middle) <= room else (low, middle)
+        if low == 0 and high > most:
+            middle = min(start, most)
+        elif low == 0:  # halve until it fits
+            middle = high // 2
+        elif high > most:  # double until it does not
+            middle = min(2 * low, most)
+        else:
+            middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle) else (low, middle)
     return low
 
 
@@ -171,12 +229,3 @@ def _most_rank(bench: Workbench) -> int:
     """A rank beyond a matrix's smaller side adds nothing: the widest layer's is the bound."""
     sides = [min(shape) for shape in bench.table["shape"] if len(shape) == 2]
     return min(max(sides, default=1), MAX_RANK)
-
-
-def _needed(budget: Budget) -> int:
-    assert budget.total_bytes is not None
-    return budget.total_bytes + budget.buffers_bytes
-
-
-def _offered(each: Gpu, headroom: str | None) -> int:
-    return each.total_bytes - headroom_bytes(headroom, each.total_bytes)

@@ -27,29 +27,32 @@ class Budget:
         master_bytes: fp32 copies beside 16-bit trained parameters.
         gradients_bytes: of the trained parameters.
         optimizer_bytes: the optimizer's moments, with their statistics and code books.
-        activations_bytes: what the backward pass needs, at the larger of its two moments with checkpointing.
+        activations_bytes: what the forward pass keeps for the backward pass.
+        temporary_bytes: all else: what is there for a moment, the batch, buffers, cuBLAS's workspace and what the
+            allocator rounds up. `temporary` has the parts.
         kv_cache_bytes: of inference alone; None where no closed form is known for the model's state.
-        total_bytes: the sum of these.
+        total_bytes: the peak of the step: the sum of these at that moment.
+        peak_plain_bytes, peak_checkpointing_bytes: the peak without and with gradient checkpointing, whichever was
+            asked; None where the class has no such step.
         ratio_to_full: of the total to full fine-tuning's.
-        buffers_bytes: beside the buckets, not in the total.
-        scalars_bytes: one-element counters of the optimizer, which torch keeps on the host; not in the total.
+        buffers_bytes: beside the buckets where no step was simulated, not in the total.
+        scalars_bytes: one-element counters of the optimizer, which torch keeps on the host; not in the total. None
+            where only the step was simulated.
         paged_bytes: what of the optimizer's state may move to the host.
         adapter_bytes: the part of the weights that is adapters.
         quantized: the bytes of the quantized weights, term by term.
         unconverted_bytes: fused experts that stay in 16 bit or more although the model is "in 4 bit".
-        activations_kept_bytes: what of them is kept at the end of the forward pass.
-        activations_exact: whether the activations are a closed form, else an estimate.
-        activations_basis: what they are, or assume.
-        activations_formula, activations_symbols: the closed form and the values of its symbols.
         activations_rule_bytes: what the labs' rule, batch·seq·d·L·16, would say.
-        method: "closed-form", "simulated" or "measured".
-        peak_phase: of a simulated step "forward", "backward" or "step"; None else. Its buckets are those at the peak,
-            with all that is there for a moment among the activations.
-        phases: of a simulated step the highest moment of each phase, in bytes.
-        temporary_bytes: of a simulated step what of the activations is there for a moment.
+        method: "simulated": the figures are those at the step's peak; "closed-form": the lasting buckets by their
+            closed forms, and an estimate of the activations.
+        basis: what an estimate assumes, and why there is no simulated step.
+        peak_phase: "forward", "backward" or "step"; None without a simulated step.
+        phases: the highest moment of each phase, in bytes.
+        form: the tensors' bytes at that peak as a polynomial in b, s and r; None where there is none.
         flops: of a simulated step, floating-point operations: "forward", "backward", "whole", "per_token", and what
             the usual "rule" says of the whole.
-        largest: of a simulated step the largest tensors at the peak: bytes, bucket, module, name, shape, dtype.
+        largest: of a simulated step the largest tensors at the peak, those of one bucket and size together: bytes,
+            count, bucket, module, name, shape, dtype.
         simulated_seconds: how long the simulation took.
         reason: why there are no figures.
     """
@@ -64,25 +67,25 @@ class Budget:
     gradients_bytes: int | None = None
     optimizer_bytes: int | None = None
     activations_bytes: int | None = None
+    temporary_bytes: int | None = None
+    temporary: Mapping[str, int] = dataclasses.field(default_factory=dict)
     kv_cache_bytes: int | None = None
     total_bytes: int | None = None
+    peak_plain_bytes: int | None = None
+    peak_checkpointing_bytes: int | None = None
     ratio_to_full: float | None = None
     buffers_bytes: int = 0
-    scalars_bytes: int = 0
+    scalars_bytes: int | None = None
     paged_bytes: int = 0
     adapter_bytes: int = 0
     quantized: Stored | None = None
     unconverted_bytes: int = 0
-    activations_kept_bytes: int | None = None
-    activations_exact: bool | None = None
-    activations_basis: str | None = None
-    activations_formula: str | None = None
-    activations_symbols: Mapping[str, int] = dataclasses.field(default_factory=dict)
     activations_rule_bytes: int | None = None
     method: str = "closed-form"
+    basis: str | None = None
     peak_phase: str | None = None
     phases: Mapping[str, int] = dataclasses.field(default_factory=dict)
-    temporary_bytes: int = 0
+    form: str | None = None
     flops: Mapping[str, int] = dataclasses.field(default_factory=dict)
     largest: tuple[Mapping[str, Any], ...] = ()
     simulated_seconds: float | None = None
@@ -94,28 +97,21 @@ class Budget:
         return self.regime if self.r is None else f"{self.regime} r={self.r}"
 
 
-BUCKETS = ("weights", "master", "gradients", "optimizer", "activations", "kv_cache")
+BUCKETS = ("weights", "master", "gradients", "optimizer", "activations", "temporary", "kv_cache")
 """The parts of a total, in the order in which they are shown; Budget has `..._bytes` of each."""
-
-
-UNTRIED = "gradients and optimizer are counted for every trained parameter"
-"""How the note begins that a step could not be tried, so that what the loss does not reach is counted too."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One bucket of one regime: the most that the simulated step held of it, and the closed form for the same kernels.
+    """One lasting bucket of one regime: the most that the simulated step held of it, and its closed form.
 
-    Attributes:
-        exact: whether the closed form claims to be exact; else it is an estimate.
-        reason: why the two differ, where that is known.
+    `reason` is why the two differ, where that is known.
     """
 
     regime: str
     bucket: str
     closed_bytes: int
     simulated_bytes: int
-    exact: bool
     reason: str = ""
 
     @property
@@ -130,13 +126,12 @@ class Memory(Charted):
     Attributes:
         model, model_class, model_type, source: what was asked, what it is built as, where its config was read.
         budgets: in the order asked.
-        full: full fine-tuning, which the ratios are to; where it was not asked, in closed form.
         batch, seq: rows a device, and tokens a row.
         precision, recipe: the recipe's name and what it says.
         optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices: as asked.
         warnings: what is odd in what was asked; notes: what a reader must know; a line each.
         versions: of the packages that the figures depend on.
-        comparisons: of simulated steps, each bucket beside its closed form.
+        comparisons: of simulated steps, each lasting bucket beside its closed form, where that was asked.
         curves: of simulated steps, memory over the step by regime: a row for each operation, a column for each bucket.
     """
 
@@ -145,7 +140,6 @@ class Memory(Charted):
     model_type: str
     source: Source
     budgets: tuple[Budget, ...]
-    full: Budget
     batch: int
     seq: int
     precision: str
@@ -165,7 +159,6 @@ class Memory(Charted):
     curves: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 
     @property
-    def exact_buckets(self) -> tuple[str, ...]:
-        """The buckets that are exact to the byte, activations aside."""
-        untried = any(note.startswith(UNTRIED) for note in self.notes)
-        return ("weights",) if untried else ("weights", "gradients", "optimizer")
+    def full(self) -> Budget:
+        """Full fine-tuning, which the ratios are to; StopIteration where it was not asked."""
+        return next(each for each in self.budgets if each.regime == "full")

@@ -1,4 +1,4 @@
-"""Simulated budgets: each regime's step is run without memory, and stands beside its closed form."""
+"""`memory` of a model on the bench: each regime's figures are those at the peak of its real step, run without memory."""
 
 from __future__ import annotations
 
@@ -6,8 +6,22 @@ import dataclasses
 import time
 from typing import Any
 
+from hfcount.budget.estimate import lab_rule
 from hfcount.budget.recipes import recipe
-from hfcount.budgeting import Asked, Way, memory_of
+from hfcount.budgeting import (
+    LORA_RANKS,
+    NOT_SHOWN,
+    QLORA_RANKS,
+    Asked,
+    Way,
+    described,
+    inference_budget,
+    lasting_budget,
+    notes_on,
+    unreached_notes,
+    usual_seq,
+    warnings_on,
+)
 from hfcount.classes import text_config
 from hfcount.deadline import Overdue
 from hfcount.errors import BadInput, one_line
@@ -15,58 +29,133 @@ from hfcount.inventory import tied_head_size
 from hfcount.limits import BUILD_BYTES, memory_limit
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
+from hfcount.result import PACKAGES, versions
 from hfcount.simulation.flops import matrix_parameters, rule
 from hfcount.simulation.ledger import TimeIsUp
 from hfcount.simulation.media import PIXELS, SECONDS
-from hfcount.simulation.simulate import Simulation, simulate
+from hfcount.simulation.peak import Simulation
+from hfcount.simulation.simulate import simulate
+from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 from hfcount.simulation.step import Run
+from hfcount.simulation.steps import steps_of
 from hfcount.simulation.subject import Wished
 from hfcount.workbench import Workbench
 
 
-def simulated_memory(
-    bench: Workbench, way: Way, asked: Asked, *, curves: bool = False, seconds: float | None = None
+def memory_of(
+    bench: Workbench,
+    way: Way,
+    asked: Asked,
+    *,
+    method: str = "simulated",
+    detail: bool = False,
+    curves: bool = False,
+    seconds: float | None = None,
 ) -> Memory:
-    """The budgets of `memory_of`, each with the figures of its simulated step where it can be simulated.
+    """What it takes to train the model on `bench`.
 
-    Where an operation has no fake form, or `seconds` are over, the closed form stays, and a note says so. `curves` has
-    every layer run, so that the curve of memory is known.
+    A regime whose step cannot be simulated, within `seconds` where these are given, has its lasting buckets by their
+    closed forms and an estimate of its activations; a note says why. So has every regime where the `method` is
+    "closed-form", or where the way is sharded. `detail` holds the lasting buckets against their closed forms; `curves`
+    has every layer run, so that the curve of memory is known.
     """
-    if way.sharding != "none":
-        raise BadInput(f"--sharding {way.sharding}: a simulated step is one device's whole step; leave out --simulate")
-    closed = memory_of(bench, way, asked)
-    way = dataclasses.replace(way, seq=closed.seq)
+    way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
     until = None if seconds is None else time.monotonic() + seconds
+    simulates = method == "simulated" and way.sharding == "none"
     budgets: list[Budget] = []
     comparisons: list[Comparison] = []
     notes: list[str] = []
     lines: dict[str, Any] = {}
-    for budget in closed.budgets:
-        if budget.total_bytes is None or budget.regime == "inference":
+    for regime, rank in _rows(asked):
+        if regime == "inference":
+            budgets.append(inference_budget(bench, way))
+            continue
+        budget = _ruled(bench, way, described(bench, way, regime, rank, asked.targets))
+        if budget.reason is not None:
             budgets.append(budget)
             continue
-        left = None if until is None else max(0.001, until - time.monotonic())
         try:
+            if not simulates:
+                raise _NotAsked
+            left = None if until is None else max(0.001, until - time.monotonic())
             with memory_limit():
-                found = simulate(bench, wished(way, budget, asked), run_of(way), whole=curves, seconds=left)
+                step = _step(bench, way, budget, asked, whole=curves, seconds=left)
+                found = with_peaks(bench, way, budget, asked, step)
         except Exception as error:  # what torch and the models raise for what has no fake form
-            budgets.append(budget)
-            notes.append(f"{budget.name}: the closed form, since {why(error)}")
+            budgets.append(lasting_budget(bench, way, budget, asked.targets))
+            if not isinstance(error, _NotAsked):
+                notes.append(f"{budget.name}: no peak, since {why(error)}")
+            notes += [each for each in unreached_notes(bench) if each not in notes]
             continue
-        budgets.append(_with_peak(bench, way, budget, found))
-        comparisons += compared(way, budget, found)
-        notes += [each for each in _inputs_note(found) if each not in notes]
-        if found.lines is not None:
-            lines[budget.name] = found.lines
-    rated = tuple(_with_ratio(each, budgets) for each in budgets)
-    return dataclasses.replace(
-        closed,
-        budgets=rated,
-        full=next((each for each in rated if each.regime == "full"), closed.full),
+        budgets.append(found)
+        if detail:
+            comparisons += compared(way, lasting_budget(bench, way, budget, asked.targets), step)
+            notes += [each for each in unreached_notes(bench) if each not in notes]
+        notes += [each for each in _inputs_note(step) if each not in notes]
+        if step.lines is not None:
+            lines[budget.name] = step.lines
+    if len(budgets) == 1 and budgets[0].reason is not None:
+        raise BadInput(f"{bench.source.model}: {budgets[0].name}: {budgets[0].reason}")
+    return Memory(
+        model=bench.source.model,
+        model_class=type(bench.model).__name__,
+        model_type=str(bench.skeleton.config.model_type),
+        source=bench.source,
+        budgets=tuple(_with_ratio(each, budgets) for each in budgets),
+        recipe=recipe(way.precision).summary,
+        warnings=warnings_on(bench, way),
+        notes=(
+            *(f"a variant: {setting}" for setting in asked.settings),
+            *bench.source.notes,
+            *bench.skeleton.notes,
+            *notes_on(bench, way, budgets, asked.targets),
+            *notes,
+            *_kernels_note(way, budgets),
+        ),
+        versions=versions((*PACKAGES, "bitsandbytes")),
         comparisons=tuple(comparisons),
         curves=lines,
-        notes=(*_without_peak_note(closed.notes), *notes, *(_kernels_note(way) if comparisons else ())),
+        **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
     )
+
+
+class _NotAsked(Exception):
+    """No simulated step was asked for."""
+
+
+def _rows(asked: Asked) -> list[tuple[str, int | None]]:
+    """The regimes and ranks that are asked, a row each."""
+    usual = {"lora": LORA_RANKS, "qlora": QLORA_RANKS}
+    return [
+        (regime, rank) for regime in asked.regimes for rank in ((asked.ranks or usual[regime]) if regime in usual else [None])
+    ]
+
+
+def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
+    assert way.seq is not None
+    rule = lab_rule(text_config(bench.skeleton.config), batch=way.batch, seq=way.seq)
+    return dataclasses.replace(budget, activations_rule_bytes=rule)
+
+
+def _step(bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bool, seconds: float | None) -> Simulation:
+    what, run = wished(way, budget, asked), run_of(way)
+    if whole:
+        return simulate(bench, what, run, whole=True, seconds=seconds)
+    return steps_of(bench).at(what, run, seconds=seconds)
+
+
+def peak_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> int:
+    """Return the peak of a regime's step. Raises what torch and the models raise where it cannot be simulated."""
+    return steps_of(bench).at(wished(way, budget, asked), run_of(way)).peak.bytes
+
+
+def needed_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> int:
+    """Return what a regime of this rank takes in another way: by its method, with what stands beside the buckets."""
+    if budget.regime == "inference":
+        return inference_budget(bench, way).total_bytes or 0
+    if budget.method == "simulated":
+        return peak_bytes(bench, way, budget, asked)
+    return (lasting_budget(bench, way, budget, asked.targets).total_bytes or 0) + bench.buffers_bytes
 
 
 def wished(way: Way, budget: Budget, asked: Asked) -> Wished:
@@ -107,20 +196,13 @@ def _capability(way: Way) -> tuple[int, int]:
 
 
 def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
-    """Each bucket's most in the simulated step beside the closed form for the same kernels.
-
-    The same things are compared: on the CPU with the optimizer's state its counters; of the activations what is kept
-    at the end of the forward pass (with checkpointing not the layer that is run again), without the token ids that an
-    embedding keeps, which belong to the batch.
-    """
-    assert way.seq is not None
-    ids = 8 * way.batch * way.seq if closed.r is None and closed.activations_exact else 0
+    """Each lasting bucket's most in the simulated step beside its closed form; on the CPU the optimizer's counters
+    are part of its state."""
     figures = {
         "weights": closed.weights_bytes or 0,
         "master": closed.master_bytes or 0,
         "gradients": closed.gradients_bytes or 0,
-        "optimizer": (closed.optimizer_bytes or 0) + (closed.scalars_bytes if way.device == "cpu" else 0),
-        "activations": (closed.activations_kept_bytes or 0) - ids,
+        "optimizer": (closed.optimizer_bytes or 0) + ((closed.scalars_bytes or 0) if way.device == "cpu" else 0),
     }
     return [
         Comparison(
@@ -128,37 +210,64 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
             bucket=bucket,
             closed_bytes=figure,
             simulated_bytes=found.highest[bucket],
-            exact=bucket != "activations" or closed.activations_exact is not False,
-            reason=_reason(way, closed, bucket, found.highest[bucket] - figure)
-            if figure != found.highest[bucket]
-            else "",
+            reason=_reason(way, closed, bucket) if figure != found.highest[bucket] else "",
         )
         for bucket, figure in figures.items()
     ]
 
 
-def _reason(way: Way, closed: Budget, bucket: str, more: int) -> str:
-    """Why a simulation holds `more` bytes than the closed form, where that is known; "" where not, and for 0."""
-    if not more:
-        return ""
+def _reason(way: Way, closed: Budget, bucket: str) -> str:
+    """Why a simulation holds more than the closed form, where that is known; "" where not."""
     precision = way.full if closed.r is None else way.adapters
     if bucket == "optimizer" and precision.moments != precision.trained and not precision.master:
         return f"the recipe's moments are {precision.moments}, torch's AdamW keeps them in its parameters' type"
     if bucket == "weights" and closed.regime == "qlora":
         return "bitsandbytes casts the biases of its layers to the type of what comes in"
-    if bucket == "activations" and way.gradient_checkpointing:
-        return "what else the layers were called with (rotary tables, positions) stays for their second run"
-    if bucket == "activations" and closed.activations_exact is False:
-        return "the closed form is an estimate here"
-    if bucket == "activations" and 0 < more < (closed.activations_kept_bytes or 0) / 1000:
-        return "the closed form leaves out attention's seeds and autocast's fp32 copies of norms' weights"
     return ""
 
 
-def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation) -> Budget:
-    """The figures at the peak of the simulated step; what stands there for a moment is among the activations."""
+def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: Simulation) -> Budget:
+    """The budget with the figures at the peak of its simulated step, and the peak with checkpointing or without."""
     at = found.peak.buckets
-    passing = at["temporary"] + at["inputs"] + at["buffers"] + at["workspace"] + at["rounding"]
+    passing = {name: at[name] for name in ("temporary", "inputs", "buffers", "workspace", "rounding")}
+    form = steps_of(bench).form(wished(way, budget, asked), run_of(way)) if found.lines is None else None
+    peaks = {way.gradient_checkpointing: found.peak.bytes}
+    other = dataclasses.replace(way, gradient_checkpointing=not way.gradient_checkpointing)
+    try:
+        peaks[other.gradient_checkpointing] = peak_bytes(bench, other, budget, asked)
+    except Overdue:
+        raise
+    except Exception:  # a class that has no checkpointing
+        pass
+    return dataclasses.replace(
+        budget,
+        weights_bytes=at["weights"],
+        master_bytes=at["master"],
+        gradients_bytes=at["gradients"],
+        optimizer_bytes=at["optimizer"],
+        activations_bytes=at["activations"],
+        temporary_bytes=sum(passing.values()),
+        temporary=passing,
+        total_bytes=found.peak.bytes,
+        peak_plain_bytes=peaks.get(False),
+        peak_checkpointing_bytes=peaks.get(True),
+        method="simulated",
+        peak_phase=found.peak.phase,
+        phases={phase: moment.bytes for phase, moment in found.phases.items()},
+        form=None if form is None else form.text(_values(way, budget)),
+        flops=_flops(bench, way, budget, found),
+        largest=tuple({str(key): value for key, value in row.items()} for row in found.largest.to_dict("records")),
+        simulated_seconds=found.seconds,
+    )
+
+
+def _values(way: Way, budget: Budget) -> dict[str, int]:
+    assert way.seq is not None
+    return {ROWS: way.batch, TOKENS: way.seq, RANK: budget.r or 0}
+
+
+def _flops(bench: Workbench, way: Way, budget: Budget, found: Simulation) -> dict[str, int]:
+    """The operations of a step, and what the usual rule says of the whole."""
     assert way.seq is not None
     text = text_config(bench.skeleton.config)
     tokens = way.batch * way.seq * way.accumulation
@@ -176,34 +285,14 @@ def _with_peak(bench: Workbench, way: Way, budget: Budget, found: Simulation) ->
             seq=way.seq,
             twice=way.gradient_checkpointing,
         )
-    return dataclasses.replace(
-        budget,
-        weights_bytes=at["weights"],
-        master_bytes=at["master"],
-        gradients_bytes=at["gradients"],
-        optimizer_bytes=at["optimizer"],
-        activations_bytes=at["activations"] + passing,
-        temporary_bytes=at["temporary"],
-        buffers_bytes=0,
-        total_bytes=found.peak.bytes,
-        method="simulated",
-        peak_phase=found.peak.phase,
-        phases={phase: moment.bytes for phase, moment in found.phases.items()},
-        activations_formula=None,
-        activations_symbols={},
-        flops=flops,
-        largest=tuple({str(key): value for key, value in row.items()} for row in found.largest.to_dict("records")),
-        simulated_seconds=found.seconds,
-        activations_exact=None if budget.activations_exact else False,
-    )
+    return flops
 
 
 def _with_ratio(budget: Budget, budgets: list[Budget]) -> Budget:
-    full = next((each for each in budgets if each.regime == "full" and each.method == "simulated"), None)
-    if budget.method != "simulated":
+    full = next((each for each in budgets if each.regime == "full" and each.method == budget.method), None)
+    if full is None or not full.total_bytes or budget.total_bytes is None or budget.regime == "inference":
         return budget
-    ratio = None if full is None or not full.total_bytes else (budget.total_bytes or 0) / full.total_bytes
-    return dataclasses.replace(budget, ratio_to_full=ratio)
+    return dataclasses.replace(budget, ratio_to_full=budget.total_bytes / full.total_bytes)
 
 
 def why(error: BaseException) -> str:
@@ -233,10 +322,8 @@ def _inputs_note(found: Simulation) -> list[str]:
     return [f"the step's inputs: {', '.join(shown)} ({said})"]
 
 
-def _without_peak_note(notes: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(note for note in notes if not note.startswith("a real step's peak is higher"))
-
-
-def _kernels_note(way: Way) -> tuple[str, ...]:
+def _kernels_note(way: Way, budgets: list[Budget]) -> tuple[str, ...]:
+    if not any(each.method == "simulated" for each in budgets):
+        return ()
     kernels = "the CPU's kernels" if way.device == "cpu" else f"the kernels of compute capability {way.capability}"
-    return (f"simulated with {kernels} ({recipe(way.precision).name})",)
+    return (f"the peak of a step with {kernels}, with all that torch's allocator hands out",)

@@ -11,7 +11,6 @@ import functools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from hfcount.budget.activations import Training
 from hfcount.budget.buckets import TENSORS, frozen_tensors, full_tensors, loaded_dtypes
 from hfcount.budget.recipes import Precision
 from hfcount.classes import text_config
@@ -197,26 +196,6 @@ class Workbench:
             packed = dict(zip(self.table["name"][quantized.rows], quantized.bytes[quantized.rows], strict=True))
         return frozen_tensors(
             self.table, self.dtypes(precision.base), quantized=packed, upcast=precision.upcast and packed is not None
-        )
-
-    def training(self, tensors: pd.DataFrame, precision: Precision, adapters: Adapters | None, rank: int) -> Training:
-        """The same as the activations' dataflow wants it: by every name that a parameter has."""
-        dtypes: dict[str, str | None] = {}
-        trained: dict[str, bool] = {}
-        rows = tensors.iloc[: len(self.table)]
-        for name, aliases, dtype, trains, packed in zip(
-            self.table["name"], self.table["aliases"], rows["dtype"], rows["trained"], rows["quantized"], strict=True
-        ):
-            for each in (name, *aliases):
-                dtypes[each] = None if packed else dtype
-                trained[each] = bool(trains)
-        return Training(
-            dtypes=dtypes,
-            trained=trained,
-            ranks=adapters.ranks if adapters else {},
-            wrapped=adapters.wrapped if adapters else {},
-            adapter=precision.trained,
-            rank=rank,
         )
 
 

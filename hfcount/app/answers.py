@@ -206,7 +206,7 @@ def _explained(found: Count, figure: str) -> tuple[Mapping[str, Any] | None, str
 
 
 def budgets(state: State, source: Source) -> dict[str, Any]:
-    """The training budget as `hfcount memory --format json` has it, by closed forms."""
+    """The training budget as `hfcount memory --format json` has it."""
     from hfcount.budget.gpus import gpu
     from hfcount.fitting import fits
     from hfcount.reports.memory import memory_document
@@ -216,7 +216,8 @@ def budgets(state: State, source: Source) -> dict[str, Any]:
 
 
 def _memory(state: State, source: Source) -> Memory:
-    from hfcount.budgeting import Asked, Way, memory_of
+    from hfcount.budgeting import Asked, Way
+    from hfcount.simulating import memory_of
 
     way = Way(
         batch=state.batch,

@@ -10,7 +10,8 @@ from hfcount.app.answers import Answer
 from hfcount.components import COMPONENTS
 from hfcount.formulas import pretty
 from hfcount.formulas.latex import symbol_latex
-from hfcount.memory_answer import BUCKETS, UNTRIED
+from hfcount.fitting import FITS, TIGHT
+from hfcount.memory_answer import BUCKETS
 from hfcount.reports.html.bars import colour
 from hfcount.reports.memory import TITLES
 from hfcount.reports.units import (
@@ -188,15 +189,15 @@ def budget(found: Mapping[str, Any], known: Sequence[str] = ()) -> str:
     rows = [
         (
             regime_title(_regime(each)),
-            *(memory(each[f"{name}_bytes"], unit) for name in shown),
             f"<b>{memory(each['total_bytes'], unit)}</b>",
+            *(memory(each[f"{name}_bytes"], unit) for name in shown),
             "–" if each["ratio_to_full"] is None else share(each["ratio_to_full"]),
         )
         for each in regimes
     ]
-    heads = ("Regime", *(f">{TITLES[name]}" for name in shown), f">Total {unit[0]}", ">vs full")
+    heads = ("Regime", f">Peak {unit[0]}", *(f">{TITLES[name]}" for name in shown), ">vs full")
     way = f"batch {found['batch']:,} × {found['seq']:,} tokens · {found['precision']} · {found['optimizer']}"
-    notes = [found["recipe"], _basis(regimes, found["notes"])]
+    notes = [found["recipe"], "the peak of one training step, and the buckets at that moment"]
     notes += [f"{regime_title(_regime(each))}: {each['reason']}" for each in regimes if each["reason"]]
     notes += [f"warning: {each}" for each in found["warnings"]]
     notes += [each for each in found["notes"] if each not in known]
@@ -207,35 +208,28 @@ def _regime(each: Mapping[str, Any]) -> str:
     return each["regime"] if each["r"] is None else f"{each['regime']} r={each['r']}"
 
 
-def _basis(regimes: Iterable[Mapping[str, Any]], said: Iterable[str]) -> str:
-    estimated = [regime_title(_regime(each)) for each in regimes if each["activations_exact"] is False]
-    untried = any(note.startswith(UNTRIED) for note in said)
-    exactly = f"{'weights' if untried else 'weights, gradients and optimizer'} exact to the byte; "
-    if estimated:
-        return f"{exactly}activations an estimate for {', '.join(estimated)}"
-    return f"{exactly}activations in closed form by the rules of CUDA's kernels"
-
-
 def _fits(fits: Sequence[Mapping[str, Any]]) -> str:
-    """A row a regime, a column a GPU: whether it fits, and by how much."""
+    """A row a regime, a column a GPU: whether it fits, and what is left or lacking."""
     if not fits:
         return ""
-    offered = {each["gpu"]: each["offered_bytes"] for each in fits}
-    needed = {each["regime"]: each["needed_bytes"] for each in fits}
+    offered = {each["gpu"]: each["offers_bytes"] for each in fits}
+    needed = {each["regime"]: each["needs_bytes"] for each in fits}
     cells = {(each["regime"], each["gpu"]): each for each in fits}
     rows = [
         (regime_title(regime), memory_with_unit(bytes_), *(_fit(cells[regime, gpu]) for gpu in offered))
         for regime, bytes_ in needed.items()
     ]
     heads = [f">{escape(gpu)}, {memory_with_unit(size)}" for gpu, size in offered.items()]
-    return _table(("Does it fit?", ">Needs", *heads), rows)
+    return _table(("Does it fit?", ">Peak", *heads), rows)
 
 
 def _fit(each: Mapping[str, Any]) -> str:
-    spare = each["offered_bytes"] - each["needed_bytes"]
-    if each["fits"]:
-        return f'<span class="good">✓</span> {memory_with_unit(spare)} to spare'
-    return f'<span class="fault">✗</span> {memory_with_unit(-spare)} too much'
+    if each["verdict"] == FITS:
+        return f'<span class="good">✓</span> {memory_with_unit(each["margin_bytes"])} to spare'
+    if each["verdict"] == TIGHT:
+        return "tight"
+    lacking = each["needs_bytes"] + each["reserve_bytes"][0] - each["offers_bytes"]
+    return f'<span class="fault">✗</span> {memory_with_unit(lacking)} too much'
 
 
 def remarks(answer: Answer) -> str:

@@ -3,8 +3,7 @@
 The table of tensors has the columns `name`, `shape`, `numel`, `trained`, `reached` (whether a step's loss gives it a
 gradient: torch's optimizers skip what has none), `dtype` (what it is kept in), `bytes` (what that takes: for a
 quantized row bitsandbytes' bytes) and `quantized`. Weights, the master copy and gradients are sums
-over it; the optimizer's state follows from the trained shapes (see optimizers.py), activations from the model's layers
-(see activations/).
+over it; the optimizer's state follows from the trained shapes (see optimizers.py).
 """
 
 from __future__ import annotations

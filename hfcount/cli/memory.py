@@ -29,6 +29,7 @@ def command(
     sharding: training.Sharding = "none",
     devices: training.Devices = 1,
     simulate: training.Simulate = False,
+    formula: training.Formula = False,
     stepping: training.Stepping = "foreach",
     reentrant: training.Reentrant = False,
     accumulation: training.Accumulation = 1,
@@ -49,11 +50,11 @@ def command(
     trust_remote_code: options.TrustRemoteCode = False,
     timeout: options.Timeout = None,
 ) -> int:
-    """What it takes to train a model: full fine-tuning, LoRA and QLoRA side by side, bucket by bucket.
+    """What a training step takes at its peak: full fine-tuning, LoRA and QLoRA side by side.
 
-    Example: [bold]hfcount memory gpt2 --batch 4 --gradient-checkpointing[/bold]
+    Example: [bold]hfcount memory gpt2 --batch 4 --gpu 24GB[/bold]
 
-    With the real step, run without memory: [bold]hfcount memory gpt2 --simulate --regime full[/bold]
+    The largest tensors and the closed forms: [bold]hfcount memory gpt2 --simulate --regime full[/bold]
     """
     from hfcount.cli.output import chosen
 
@@ -72,17 +73,14 @@ def command(
         "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation, "keeps_outputs": keep_outputs,
         "zero_grad": zero_grad,
     }  # fmt: skip
-    if simulate:
-        if fit and gpu:
-            raise BadInput("--fit searches closed forms; with --simulate ask for --gpu alone")
-        way |= {"method": "simulated", "curves": plot is not None or written is Format.html}
+    way |= {"detail": simulate, "curves": simulate and (plot is not None or written is Format.html)}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)
     if fits and not gpu and not all_gpus:
         from hfcount.fitting import smallest
 
         fits = smallest(fits)
 
-    _show(found, fits, written, output, quiet=quiet)
+    _show(found, fits, written, output, quiet=quiet, formulas=formula)
     if plot is not None:
         from hfcount.reports.files import write_figure
 
@@ -90,7 +88,7 @@ def command(
     return 1 if gpu and not any(each.fits for each in fits) else 0
 
 
-def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool) -> None:
+def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet: bool, formulas: bool) -> None:
     from hfcount.cli.output import emit
     from hfcount.reports import memory as report
     from hfcount.reports.html import memory_page
@@ -99,7 +97,7 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
         for warning in found.warnings:  # the other reports have it
             say(f"warning: {warning}")
     renderings = {
-        Format.table: lambda: report.memory_report(found, fits),
+        Format.table: lambda: report.memory_report(found, fits, formulas=formulas),
         Format.json: lambda: report.memory_document(found, fits),
         Format.csv: lambda: report.memory_csv(found, fits),
         Format.markdown: lambda: report.memory_markdown(found, fits),
@@ -144,6 +142,7 @@ def _answers(
     from hfcount.fitting import fits, stretched_memory
 
     if fit and chosen:
+        del way["curves"]
         return stretched_memory(
             model, chosen, regimes=regimes, lora_r=ranks, lora_targets=targets, headroom=headroom, **how, **way
         )

@@ -53,38 +53,39 @@ KbitUpcast = Annotated[
 Sharding = Annotated[str, typer.Option(metavar="NAME", help="none, zero1, zero2, zero3, or fsdp.")]
 Devices = Annotated[int, typer.Option(help="Over how many devices the sharding divides.")]
 Simulate = Annotated[
-    bool, typer.Option("--simulate", help="Run the real step without memory: the peak, beside the closed form.")
+    bool, typer.Option("--simulate", help="Show the step: its largest tensors, its operations, its closed forms.")
 ]
+Formula = Annotated[bool, typer.Option("--formula", help="Show each peak as a polynomial in b, s and r.")]
 Stepping = Annotated[
-    str, typer.Option(metavar="NAME", help="The optimizer's loop in a simulated step: foreach, loop or fused.")
+    str, typer.Option(metavar="NAME", help="The optimizer's loop: foreach, loop or fused.")
 ]
 Reentrant = Annotated[
-    bool, typer.Option("--reentrant", help="Checkpointing as torch did it first, in a simulated step.")
+    bool, typer.Option("--reentrant", help="Checkpointing as torch did it first.")
 ]
-Accumulation = Annotated[int, typer.Option(help="Batches before a simulated step of the optimizer.")]
+Accumulation = Annotated[int, typer.Option(help="Batches before a step of the optimizer.")]
 KeepOutputs = Annotated[
     bool,
     typer.Option(
         "--keep-outputs/--no-keep-outputs",
-        help="Whether the loop of a simulated step holds the logits until the step is over.",
+        help="Whether the training loop holds the logits until the step is over.",
     ),
 ]
 ZeroGrad = Annotated[
-    str, typer.Option(metavar="NAME", help="Gradients after a simulated step: to-none (they are freed) or to-zero.")
+    str, typer.Option(metavar="NAME", help="Gradients after a step: to-none (they are freed) or to-zero.")
 ]
 Gpu = Annotated[
     list[str] | None,
     typer.Option(
         "--gpu",
         metavar="NAME",
-        help="Does it fit there? A name (4090), a size (24GB) or auto (this machine's). Repeatable.",
+        help="Does it fit there? A name (4090), a size (24GB) or auto (this machine). Repeatable.",
         show_default=False,
     ),
 ]
 FitOption = Annotated[
     bool,
     typer.Option(
-        "--fit", help="The largest batch, seq and r on --gpu; without it, the smallest GPU that each regime fits on."
+        "--fit", help="The largest batch, seq and r on --gpu; without it, the smallest GPU for each regime."
     ),
 ]
 AllGpus = Annotated[bool, typer.Option("--all", help="With --fit and no --gpu: every GPU, yes or no.")]
@@ -92,7 +93,7 @@ Headroom = Annotated[
     str | None,
     typer.Option(
         metavar="SIZE",
-        help="Of a GPU's memory, what tensors do not get: 1GiB (if not given), 800MiB, 5%.",
+        help="GPU memory to keep free, in place of the measured reserve: 1GiB, 800MiB, 5%.",
         show_default=False,
     ),
 ]

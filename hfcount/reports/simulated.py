@@ -39,7 +39,7 @@ SHOWN_TENSORS = 5
 
 def simulated_sections(found: Memory) -> list[RenderableType]:
     """What the terminal shows of simulated steps, besides the table of budgets."""
-    parts: list[RenderableType] = [Text("\nClosed form beside simulation, bytes", style="bold"), _comparison(found)]
+    parts: list[RenderableType] = [Text("\nClosed form beside the step, bytes", style="bold"), _comparison(found)]
     for each in found.budgets:
         if each.method == "simulated":
             parts += _about(each)
@@ -48,7 +48,7 @@ def simulated_sections(found: Memory) -> list[RenderableType]:
 
 def _comparison(found: Memory) -> Table:
     table = plain_table(
-        ("Regime", "left"), ("Bucket", "left"), ("Closed form", "right"), ("Simulated", "right"),
+        ("Regime", "left"), ("Bucket", "left"), ("Closed form", "right"), ("The step", "right"),
         ("Difference", "right"), ("", "left"), names=2,
     )  # fmt: skip
     for each in found.comparisons:
@@ -72,7 +72,7 @@ def _about(budget: Budget) -> list[RenderableType]:
     lines: list[RenderableType] = [
         Text.assemble(
             (f"\n{regime_title(budget.name)}: peak {memory_with_unit(budget.total_bytes or 0)}", "bold"),
-            f" in {_phase(budget)}, {memory_with_unit(budget.temporary_bytes)} of it there for a moment",
+            f" in {_phase(budget)}, {memory_with_unit(budget.temporary.get('temporary', 0))} of it there for a moment",
         )
     ]
     for each in budget.largest[:SHOWN_TENSORS]:
@@ -93,7 +93,8 @@ def _tensor(row: Mapping[str, Any]) -> str:
     """A storage in words: its bucket, where it was made, its shape."""
     shape = " x ".join(str(side) for side in row["shape"])
     of_what = f" ({shape} {row['dtype']})".replace("( ", "(") if row["dtype"] else ""
-    return f"{TITLES[row['bucket']].lower()}: {made_in(row)}{of_what}"
+    times = f"{row['count']} x " if row["count"] > 1 else ""
+    return f"{times}{TITLES[row['bucket']].lower()}: {made_in(row)}{of_what}"
 
 
 def made_in(row: Mapping[str, Any]) -> str:
@@ -110,7 +111,6 @@ def comparison_document(each: Comparison) -> dict[str, Any]:
         "closed_form_bytes": each.closed_bytes,
         "simulated_bytes": each.simulated_bytes,
         "difference": each.difference,
-        "closed_form_exact": each.exact,
         "reason": each.reason or None,
     }
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from hfcount.lora import LoraCount
     from hfcount.memory_answer import Memory
 
-GOOD, BAD, DIM = "green", "red", "dim"
+GOOD, WARN, BAD, DIM = "green", "yellow", "red", "dim"
 
 
 def count_report(result: Count, *, by: str = "component") -> RenderableType:

@@ -214,6 +214,7 @@ def _answers(capability: Capability) -> Iterator[tuple[Any, str, Any]]:
     yield common, "amp_definitely_not_available", lambda: False
     yield torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation or capability >= (8, 0)
     yield torch.cuda, "get_device_capability", lambda *_: capability
+    yield torch.cuda, "synchronize", lambda *_: None
 
 
 def _on_the_host(run: Any) -> Any:

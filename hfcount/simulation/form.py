@@ -101,6 +101,16 @@ class StepForm:
             seconds=0.0,
         )
 
+    def text(self, values: Mapping[str, int]) -> str:
+        """The bytes of the tensors at the highest moment there, as a polynomial: without the allocator's rounding."""
+        values = {**self.point.values, **{name: values[name] for name in self.point.free}}
+        sizes = np.array([each.size.at(values) for each in self.storages], dtype=object)
+        at = int(np.argmax(self.counts @ (sizes + -sizes % self.rounding)))
+        terms: dict[tuple[Length, ...], int] = collections.defaultdict(int)
+        for count, each in zip(self.counts[at].tolist(), self.storages, strict=True):
+            terms[each.size.lengths] += count * each.size.coefficient
+        return polynomial({lengths: number for lengths, number in terms.items() if number})
+
     def _largest(self, moment: int, sizes: np.ndarray, values: Mapping[str, int]) -> pd.DataFrame:
         """The largest kinds of storage at a moment, with the count of each."""
         import pandas as pd
@@ -120,6 +130,21 @@ class StepForm:
             for each in [self.storages[index]]
         ]
         return pd.DataFrame(rows)
+
+
+def polynomial(terms: Mapping[tuple[Length, ...], int]) -> str:
+    """Coefficients of products of lengths as text, the highest powers first.
+
+    >>> b, s = Length("b"), Length("s")
+    >>> polynomial({(): 7, (b, s, s): 2, (s,): 1})
+    '2*b*s**2 + s + 7'
+    """
+    shown = []
+    for lengths, number in sorted(terms.items(), key=lambda each: (-len(each[0]), each[0])):
+        powers = collections.Counter(map(str, lengths))
+        factors = [name if power == 1 else f"{name}**{power}" for name, power in powers.items()]
+        shown.append("*".join(factors if factors and number == 1 else [str(number), *factors]))
+    return " + ".join(shown)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True, eq=False)

@@ -57,11 +57,11 @@ def step_form(
 ) -> StepForm | None:
     """The closed form of the step in the symbols that are `free`, from traces near the values that were asked.
 
-    A single row is a case of its own, for many copies are then views: rows are free from two on. None where the traces
-    do not agree. Raises as `simulate` does.
+    A single row is a case of its own, for many copies are then views, and so is a single token or rank: each is free
+    from two on. None where the traces do not agree. Raises as `simulate` does.
     """
     values = values_of(wished, run)
-    free = tuple(each for each in free if each in values and (each != ROWS or run.batch > 1))
+    free = tuple(each for each in free if values.get(each, 1) > 1)
     chosen = points(values, free, _sides(bench), most=_most(bench), count=len(REPEATS))
     if chosen is None:
         return None

@@ -10,10 +10,20 @@ from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.reports.html.bars import memory_chart
 from hfcount.reports.html.curves import curves
 from hfcount.reports.html.page import render
-from hfcount.reports.memory import TITLES, memory_rows, shown_buckets
+from hfcount.reports.memory import (
+    TITLES,
+    TOTALS,
+    bucket_rows,
+    fit_rows,
+    fit_titles,
+    shown_buckets,
+    total_rows,
+    unit_of,
+    verdict_lines,
+)
 from hfcount.reports.simulated import SHOWN_TENSORS, made_in
 from hfcount.reports.simulated import TITLES as PARTS
-from hfcount.reports.units import exact, memory_unit, memory_with_unit, regime_title, short
+from hfcount.reports.units import exact, regime_title, short
 
 
 def memory_page(found: Memory, fits: Sequence[Fit] = ()) -> str:
@@ -26,29 +36,28 @@ def memory_page(found: Memory, fits: Sequence[Fit] = ()) -> str:
         title=f"{found.model}: what training takes",
         source=SOURCES.get(found.source.kind, found.source.kind),
         versions=found.versions,
+        verdicts=verdict_lines(fits) if len({each.gpu.name for each in fits}) <= 4 else [],
         fits=[_fit(each) for each in fits],
-        stretched=any(each.batch is not None for each in fits),
+        fit_titles=fit_titles(fits),
         **memory_view(found),
     )
 
 
 def memory_view(found: Memory) -> dict[str, Any]:
     """What the section on memory shows, on a page of its own or within a model's."""
-    unit = memory_unit(max((each.total_bytes or 0 for each in found.budgets), default=0))
+    unit = unit_of(found)
     shown = shown_buckets(found)
-    formulas: dict[str, Budget] = {}  # the regimes of one kind share a form but for its numbers: the first is shown
-    for each in found.budgets:
-        if each.activations_formula:
-            formulas.setdefault(str(each.activations_formula), each)
     return {
         "memory": found,
         "way": _way(found),
         "unit": unit[0],
+        "titles": TOTALS,
+        "totals": total_rows(found, unit),
         "buckets": [TITLES[name] for name in shown],
-        "rows": memory_rows(found, shown, unit),
+        "rows": bucket_rows(found, shown, unit),
         "refused": [(regime_title(each.name), each.reason) for each in found.budgets if each.reason],
         "budget_chart": memory_chart(found),
-        "formulas": [(regime_title(each.name), each) for each in formulas.values()],
+        "formulas": [(regime_title(each.name), each.form) for each in found.budgets if each.form],
         "verdict": _verdict(found),
         "rule": next((each.activations_rule_bytes for each in found.budgets if each.activations_rule_bytes), None),
         "packed": next((each.quantized for each in found.budgets if each.quantized is not None), None),
@@ -74,18 +83,13 @@ def _way(found: Memory) -> list[tuple[str, str]]:
 
 
 def _verdict(found: Memory) -> list[str]:
-    """Which figures are exact and which are estimates, a sentence each."""
+    """What the figures are, a sentence each."""
+    said = []
     if any(each.method == "simulated" for each in found.budgets):
-        return ["The buckets of a simulated regime are those at the peak of its step, byte by byte."]
-    all_exact = len(found.exact_buckets) > 1
-    which = "Weights, master copies, gradients and optimizer state" if all_exact else "Weights"
-    said = [f"{which} are exact to the byte."]
-    estimated = [regime_title(each.name) for each in found.budgets if each.activations_exact is False]
+        said.append("The total is the peak of the real step, run without memory, and the buckets are those at that moment.")
+    estimated = [regime_title(each.name) for each in found.budgets if each.basis]
     if estimated:
-        said.append(f"Activations are an estimate for {', '.join(estimated)}.")
-    elif any(each.activations_exact for each in found.budgets):
-        kernels = "exact" if found.device == "cpu" else "in closed form by the rules of CUDA's kernels"
-        said.append(f"Activations are {kernels}.")
+        said.append(f"Weights, gradients and optimizer state are exact for {', '.join(estimated)}; activations an estimate.")
     return said
 
 
@@ -106,7 +110,7 @@ def _simulated(budget: Budget) -> dict[str, Any]:
         "name": regime_title(budget.name),
         "peak": budget.total_bytes or 0,
         "phase": phase,
-        "temporary": budget.temporary_bytes,
+        "temporary": budget.temporary.get("temporary", 0),
         "largest": [_tensor(row) for row in budget.largest[:SHOWN_TENSORS]],
         "flops": short(budget.flops["whole"]) if budget.flops.get("whole") else "",
         "rule": short(budget.flops["rule"]) if budget.flops.get("rule") else "",
@@ -116,6 +120,7 @@ def _simulated(budget: Budget) -> dict[str, Any]:
 def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "bytes": row["bytes"],
+        "count": row["count"],
         "bucket": PARTS[row["bucket"]].lower(),
         "where": made_in(row),
         "shape": " × ".join(str(side) for side in row["shape"]),
@@ -124,15 +129,4 @@ def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fit(each: Fit) -> dict[str, Any]:
-    sign = "−" if each.margin_bytes < 0 else "+"
-    return {
-        "gpu": each.gpu.name,
-        "regime": regime_title(each.regime),
-        "fits": each.fits,
-        "needed": memory_with_unit(each.needed_bytes),
-        "offered": memory_with_unit(each.offered_bytes),
-        "margin": f"{sign}{memory_with_unit(abs(each.margin_bytes))}",
-        "limits": [
-            "–" if value is None else f"{value:,}" if value else "none" for value in (each.batch, each.seq, each.r)
-        ],
-    }
+    return {"verdict": each.verdict, "cells": fit_rows([each])[0], "changes": [change.change for change in each.changes]}

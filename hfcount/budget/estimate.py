@@ -1,29 +1,43 @@
-"""Activations of a model whose layers have no dataflow written down: estimated from the sizes of its linear layers."""
+"""Activations where no step can be simulated: estimated from the sizes of the linear layers."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from hfcount.budget.activations.settings import Activations, Setting
-from hfcount.budget.recipes import BYTES
+from hfcount.budget.recipes import BYTES, Precision
 from hfcount.classes import text_config
 from hfcount.skeleton import input_embeddings, output_embeddings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+BASIS = (
+    "activations are an estimate: every matrix keeps its input, every norm its input in fp32, attention q, k, v and "
+    "its result"
+)
 
-def estimated(model: PreTrainedModel, setting: Setting, *, unknown: str) -> Activations:
-    """Bytes kept if every matrix keeps its input and every norm its input in fp32, for batch·seq rows.
+
+def lab_rule(config: Any, *, batch: int, seq: int) -> int | None:
+    """Return the LoRA lab's rule of thumb: batch·seq·d·L·16 bytes, whatever the layers are; None without d or L."""
+    width, depth = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
+    if not isinstance(width, int) or not isinstance(depth, int):
+        return None
+    return 16 * batch * seq * width * depth
+
+
+def estimated_activations(
+    model: PreTrainedModel, precision: Precision, *, rows: int, checkpointing: bool
+) -> int:
+    """Return the bytes kept if every matrix keeps its input and every norm its input in fp32, for `rows` tokens.
 
     1. Linear layers of one module with inputs of one size share them: their input is counted once, and the outputs of
        an attention's projections once more, since the attention keeps q, k, v and its result.
     2. A norm keeps its input in fp32 and its result.
     3. Experts are passed by as many tokens as are chosen, of one expert's sizes.
     4. The loss keeps fp32 logits.
+    5. With checkpointing each layer keeps its input, and one of them at a time is run again.
     """
-    width = BYTES[setting.autocast or setting.dtype]
-    rows = setting.batch * setting.seq
+    width = BYTES[precision.autocast or precision.base]
     layers = inside = 0
     stack = _deepest_stack(model)
     for name, module in model.named_modules():
@@ -33,18 +47,11 @@ def estimated(model: PreTrainedModel, setting: Setting, *, unknown: str) -> Acti
     head = getattr(output_embeddings(model), "weight", None)
     if head is not None:
         layers += rows * 4 * int(head.shape[0])
-    count = max(1, _count(model, stack))
-    basis = (
-        f"estimate: no dataflow is known for {unknown}; every matrix keeps its input, every norm its input in fp32, "
-        "attention q, k, v and its result, for batch x seq rows"
-    )
-    if not setting.checkpointing or not stack:
-        return Activations(kept=layers, exact=False, basis=basis)
+    if not checkpointing or not stack:
+        return layers
+    count = max(1, len(model.get_submodule(stack)))  # type: ignore[arg-type]
     inputs = count * rows * width * _width(model)
-    outside = layers - inside
-    return Activations(
-        kept=outside + inputs, recomputed=inputs + inside // count, exact=False, basis=f"{basis}; layers checkpointed"
-    )
+    return layers - inside + inputs + inside // count
 
 
 def _kept_by(module: Any, width: int) -> int:
@@ -73,10 +80,6 @@ def _deepest_stack(model: PreTrainedModel) -> str:
     stacks = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.ModuleList)]
     largest = max(stacks, key=lambda each: sum(p.numel() for p in each[1].parameters()), default=("", None))
     return largest[0]
-
-
-def _count(model: PreTrainedModel, stack: str) -> int:
-    return len(model.get_submodule(stack)) if stack else 0  # type: ignore[arg-type]
 
 
 def _width(model: PreTrainedModel) -> int:
