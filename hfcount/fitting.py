@@ -101,6 +101,12 @@ def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:
     return tuple(found)
 
 
+def oldest(chosen: Sequence[Gpu]) -> dict[str, str]:
+    """Return the compute capability whose kernels run on all of `chosen`, as a field of `Way`; none of no CUDA card."""
+    known = [each.capability for each in chosen if each.capability]
+    return {"capability": min(known, key=float)} if known else {}
+
+
 def stretched_memory(
     model: str,
     chosen: Sequence[Gpu],
@@ -122,7 +128,7 @@ def stretched_memory(
     from hfcount.simulating import memory_of
 
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
-    trained = Way.of(way)
+    trained = Way.of({**oldest(chosen), **way})
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     with deadline(timeout, source.model):
         bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)

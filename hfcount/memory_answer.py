@@ -48,6 +48,7 @@ class Budget:
         basis: what an estimate assumes, and why there is no simulated step.
         peak_phase: "forward", "backward" or "step"; None without a simulated step.
         phases: the highest moment of each phase, in bytes.
+        highest: the most that each bucket holds at any moment.
         form: the tensors' bytes at that peak as a polynomial in b, s and r; None where there is none.
         flops: of a simulated step, floating-point operations: "forward", "backward", "whole", "per_token", and what
             the usual "rule" says of the whole.
@@ -85,6 +86,7 @@ class Budget:
     basis: str | None = None
     peak_phase: str | None = None
     phases: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    highest: Mapping[str, int] = dataclasses.field(default_factory=dict)
     form: str | None = None
     flops: Mapping[str, int] = dataclasses.field(default_factory=dict)
     largest: tuple[Mapping[str, Any], ...] = ()

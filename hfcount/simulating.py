@@ -254,6 +254,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
         method="simulated",
         peak_phase=found.peak.phase,
         phases={phase: moment.bytes for phase, moment in found.phases.items()},
+        highest=dict(found.highest),
         form=None if form is None else form.text(_values(way, budget)),
         flops=_flops(bench, way, budget, found),
         largest=tuple({str(key): value for key, value in row.items()} for row in found.largest.to_dict("records")),

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from hfcount.budgeting import Asked, Way, adapter_budget, full_budget
+from hfcount.budgeting import Asked, Way, described, lasting_budget
 from hfcount.memory_answer import Budget
 from hfcount.simulating import compared, run_of, wished
 from hfcount.simulation.simulate import measured
@@ -21,6 +21,11 @@ TWO_LAYERS = (
 )  # fmt: skip
 MODELS = {"mini-gpt-lora-lab": (), "llama-7b": TWO_LAYERS}
 ASKED = Asked.of(["full"], (), "all-linear", ())
+
+
+def lasting(bench: Workbench, way: Way, regime: str) -> Budget:
+    rank = None if regime == "full" else 8
+    return lasting_budget(bench, way, described(bench, way, regime, rank, ASKED.targets), ASKED.targets)
 
 
 def real_step(bench: Workbench, way: Way, budget: Budget) -> list[tuple[str, int, int]]:
@@ -39,11 +44,7 @@ def real_step(bench: Workbench, way: Way, budget: Budget) -> list[tuple[str, int
 def test_every_bucket_to_the_byte(model: str, precision: str, regime: str, double: bool) -> None:
     bench = Workbench(resolve(model), MODELS[model])
     way = Way(batch=2, seq=16, precision=precision, device="cpu", double_quant=double)
-    budget = (
-        full_budget(bench, way)
-        if regime == "full"
-        else adapter_budget(bench, way, regime=regime, rank=8, targets="all-linear")
-    )
+    budget = lasting(bench, way, regime)
     for bucket, closed, held in real_step(bench, way, budget):
         assert closed == held, f"{bucket}: {closed:,} by the closed form, {held:,} in the step: {closed - held:+,}"
 
@@ -54,12 +55,10 @@ def test_gpt2_at_its_real_size(regime: str) -> None:
     """124,439,808 parameters trained for real, in full and over real NF4 weights."""
     bench = Workbench(resolve("gpt2"), ())
     way = Way(batch=2, seq=8, precision="bf16", device="cpu")
-    if regime == "full":
-        budget = full_budget(bench, way)
-    else:
-        budget = adapter_budget(bench, way, regime=regime, rank=8, targets="all-linear")
+    budget = lasting(bench, way, regime)
+    if regime == "qlora":
         doubled = dataclasses.replace(way, double_quant=True)
-        again = adapter_budget(bench, doubled, regime=regime, rank=8, targets="all-linear")
+        again = lasting(bench, doubled, regime)
         assert again.quantized is not None
         for bucket, closed, held in real_step(bench, doubled, again):
             assert closed == held, bucket

@@ -133,18 +133,16 @@ def _answers(
     from hfcount.budget.gpus import gpu as gpu_called
 
     chosen = tuple(gpu_called(name.strip()) for each in gpu for name in each.split(",") if name.strip())
-    if oldest := min((each.capability for each in chosen if each.capability), key=float, default=""):
-        way["capability"] = oldest
     if headroom is not None and not (fit or chosen):
         raise BadInput("--headroom is of a GPU: give --gpu NAME, or --fit")
 
     from hfcount.costing import memory
-    from hfcount.fitting import fits, stretched_memory
+    from hfcount.fitting import fits, oldest, stretched_memory
 
     if fit and chosen:
         del way["curves"]
         return stretched_memory(
             model, chosen, regimes=regimes, lora_r=ranks, lora_targets=targets, headroom=headroom, **how, **way
         )
-    found = memory(model, regimes=regimes, lora_r=ranks, lora_targets=targets, **how, **way)
+    found = memory(model, regimes=regimes, lora_r=ranks, lora_targets=targets, **how, **way, **oldest(chosen))
     return found, fits(found, chosen, headroom=headroom) if fit or chosen else ()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hfcount.budget.gpus import GIB, gpu, gpus, headroom_bytes
+from hfcount.budget.gpus import GIB, gpu, gpus, reserve_bytes
 from hfcount.errors import BadInput
 
 
@@ -39,14 +39,14 @@ def test_an_unknown_gpu_brings_near_names() -> None:
 
 
 def test_headroom() -> None:
-    assert headroom_bytes(None, 10 * GIB) == GIB
-    assert headroom_bytes("800MiB", 10 * GIB) == 800 * 2**20
-    assert headroom_bytes("2.5 GB", 10 * GIB) == 2_500_000_000
-    assert headroom_bytes("5%", 10 * GIB) == GIB // 2
+    assert reserve_bytes(None, 10 * GIB, 0) == (240 * 2**20, 1400 * 2**20)
+    assert reserve_bytes("800MiB", 10 * GIB, GIB) == (800 * 2**20,) * 2
+    assert reserve_bytes("2.5 GB", 10 * GIB, GIB) == (2_500_000_000,) * 2
+    assert reserve_bytes("5%", 10 * GIB, GIB) == (GIB // 2,) * 2
     with pytest.raises(BadInput, match="leaves nothing of"):
-        headroom_bytes("10GiB", 10 * GIB)
+        reserve_bytes("10GiB", 10 * GIB, GIB)
     with pytest.raises(BadInput, match=r"as in 1.5GiB, 800MiB or 5%"):
-        headroom_bytes("much", 10 * GIB)
+        reserve_bytes("much", 10 * GIB, GIB)
 
 
 def test_a_size_is_a_card_too() -> None:

@@ -15,7 +15,8 @@ LAB = ["memory", "mini-gpt-lora-lab", "--batch", "16", "--seq", "32", "--precisi
 
 REGIME_FIELDS = (
     "regime", "r", "trainable", "frozen", "weights_bytes", "master_bytes", "gradients_bytes", "optimizer_bytes",
-    "activations_bytes", "total_bytes", "ratio_to_full", "method", "peak_phase",
+    "activations_bytes", "temporary_bytes", "total_bytes", "ratio_to_full", "method", "peak_phase", "peak_plain_bytes",
+    "peak_checkpointing_bytes", "phases", "form",
 )  # fmt: skip
 
 
@@ -31,10 +32,10 @@ def test_the_document_has_the_fixed_names(capsys: pytest.CaptureFixture[str]) ->
     ]  # fmt: skip
     for each in regimes:
         assert set(REGIME_FIELDS) <= set(each)
-        assert each["method"] == "closed-form"
-        assert each["peak_phase"] is None
-        kept = sum(each[name] or 0 for name in each if name in REGIME_FIELDS[4:9])
-        assert each["total_bytes"] == kept
+        assert each["method"] == "simulated"
+        assert each["total_bytes"] == sum(each[name] for name in REGIME_FIELDS[4:10]) == each["peak_plain_bytes"]
+        assert each["total_bytes"] == max(each["phases"].values()) == each["phases"][each["peak_phase"]]
+        assert 0 < each["peak_checkpointing_bytes"] <= each["peak_plain_bytes"]
     assert regimes[0]["frozen"] == 0
     assert regimes[0]["ratio_to_full"] == 1.0
     assert regimes[4]["quantized_bytes"] == {"packed": 98304, "absmax": 12288, "nested": 0, "tables": 1536}
@@ -44,9 +45,17 @@ def test_the_document_has_the_fixed_names(capsys: pytest.CaptureFixture[str]) ->
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(LAB) == 0
     out = capsys.readouterr().out
-    for shown in ("QLoRA r=8", "36,864", "229,952", "Total MiB", "98,304 bytes of codes", "batch 16 x 32 tokens"):
+    for shown in ("QLoRA r=8", "36,864", "229,952", "Peak MiB", "98,304 bytes of codes", "batch 16 x 32 tokens"):
         assert shown in out
     assert all(len(line) <= 118 for line in out.splitlines())
+
+
+def test_the_forms(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([*LAB, "--regime", "lora", "--lora-r", "8"]) == 0
+    assert "b·s" not in capsys.readouterr().out
+    assert run([*LAB, "--regime", "lora", "--lora-r", "8", "--formula"]) == 0
+    assert "LoRA r=8: " in (shown := capsys.readouterr().out)
+    assert "b·s" in shown
 
 
 def test_csv_and_markdown_have_the_same_figures(capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,8 +108,9 @@ def test_a_gpu_and_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
     ]  # fmt: skip
     assert run(["memory", "gpt2", "--regime", "full", "--gpu", "t4", "--fit"]) == 0
     out = capsys.readouterr().out
-    assert "Largest batch" in out
-    assert "15.00 GiB - 1.00 GiB of headroom" in out
+    assert "T4: full fits\n" in out
+    assert "the largest with the same verdict" in out
+    assert "T4: 15.00 GiB (" in out
     assert run(["memory", "gpt2", "--regime", "full", "--fit", "--all", "--format", "csv"]) == 0
     assert capsys.readouterr().out.count("\n") > 40
     assert run(["memory", "gpt2", "--regime", "full", "--fit", "--format", "csv"]) == 0

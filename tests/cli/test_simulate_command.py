@@ -20,23 +20,22 @@ def test_the_document(capsys: pytest.CaptureFixture[str]) -> None:
     for each in document["regimes"]:
         assert each["method"] == "simulated"
         assert each["peak_phase"] in ("forward", "backward", "step")
-        parts = ("weights", "master", "gradients", "optimizer", "activations")
+        parts = ("weights", "master", "gradients", "optimizer", "activations", "temporary")
         assert each["total_bytes"] == sum(each[f"{name}_bytes"] for name in parts)
         assert each["flops"]["backward"] > each["flops"]["forward"] > 0
         assert each["flops"]["whole"] == each["flops"]["forward"] + each["flops"]["backward"]
         assert each["flops"]["per_token"] == round(each["flops"]["whole"] / 64)
         assert each["largest"][0]["bytes"] >= each["largest"][1]["bytes"]
     assert document["regimes"][0]["ratio_to_full"] == 1.0
-    differing = {each["bucket"] for each in document["comparisons"] if each["difference"]}
-    assert differing == {"activations"}  # the seeds of the fused kernel
-    assert len(document["comparisons"]) == 15
+    assert {each["difference"] for each in document["comparisons"]} == {0}
+    assert len(document["comparisons"]) == 12
 
 
 def test_on_the_cpu_the_closed_form_is_the_step(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*LAB, "--lora-r", "4", "--device", "cpu", "--format", "json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert {each["difference"] for each in document["comparisons"]} == {0}
-    assert len(document["comparisons"]) == 15
+    assert len(document["comparisons"]) == 12
 
 
 def test_the_default_precision_is_json_too(capsys: pytest.CaptureFixture[str]) -> None:
@@ -56,17 +55,17 @@ def test_the_card_decides_the_kernel(capsys: pytest.CaptureFixture[str]) -> None
     assert needed["t4"] > needed["a100-40gb"] + 12 * (4 * 12 * 1024 * 1024)
 
 
-def test_in_python_full_is_the_simulated_one_too() -> None:
-    found = memory("mini-gpt-lora-lab", regimes=("full",), method="simulated", batch=2)
+def test_in_python_full_is_a_row_of_its_own() -> None:
+    found = memory("mini-gpt-lora-lab", regimes=("full",), batch=2)
     assert found.full is found.budgets[0]
-    assert found.full.method == "simulated"
-    assert memory("mini-gpt-lora-lab", regimes=("lora",), lora_r=4, method="simulated").full.method == "closed-form"
+    with pytest.raises(StopIteration):
+        _ = memory("mini-gpt-lora-lab", regimes=("lora",), lora_r=4).full
 
 
 def test_the_table_has_both_ways(capsys: pytest.CaptureFixture[str]) -> None:
     assert run([*LAB, "--regime", "full"]) == 0
     out = capsys.readouterr().out
-    for shown in ("Closed form beside simulation", "kept activations", "✓", "peak", "floating-point operations"):
+    for shown in ("Closed form beside the step", "kept activations", "✓", "peak", "floating-point operations"):
         assert shown in out
     assert "not explained" not in out
 
@@ -90,24 +89,16 @@ def test_the_timeline_is_the_curve() -> None:
     assert [each.get_text() for each in axes.texts][1:] == ["forward", "backward", "step"]
 
 
-def test_checkpointing_says_what_else_stays(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run([*LAB, "--regime", "full", "--gradient-checkpointing", "--format", "json"]) == 0
-    document = json.loads(capsys.readouterr().out)
-    differing = [each for each in document["comparisons"] if each["difference"]]
-    assert [each["bucket"] for each in differing] == ["activations"]
-    assert "stays for their second run" in differing[0]["reason"]
-
-
 def test_what_runs_out_of_time_keeps_the_closed_form() -> None:
     from hfcount.budgeting import Asked, Way
-    from hfcount.simulating import simulated_memory
+    from hfcount.simulating import memory_of
     from hfcount.sources import resolve
     from hfcount.workbench import Workbench
 
     bench = Workbench(resolve("gpt2"), ())
-    found = simulated_memory(bench, Way(seq=64), Asked.of(["full"], (), "default", ()), seconds=0.01)
+    found = memory_of(bench, Way(seq=64), Asked.of(["full"], (), "default", ()), seconds=0.01)
     assert found.budgets[0].method == "closed-form"
-    assert any("the closed form, since the simulated step ran past its time limit" in note for note in found.notes)
+    assert any("no peak, since the simulated step ran past its time limit" in note for note in found.notes)
 
 
 @pytest.mark.parametrize(
@@ -115,8 +106,7 @@ def test_what_runs_out_of_time_keeps_the_closed_form() -> None:
     [
         (["--stepping", "leaps"], "stepping 'leaps' is not known"),
         (["--accumulation", "0"], "--accumulation 0: give a positive integer"),
-        (["--fit", "--gpu", "t4"], "--fit searches closed forms"),
-        (["--sharding", "zero3", "--devices", "64"], "a simulated step is one device's whole step"),
+        (["--headroom", "1GiB"], "--headroom is of a GPU"),
     ],
 )
 def test_bad_input(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,6 @@ import peft
 import torch
 import transformers
 
-from hfcount.budget.activations import Setting, Training
 from hfcount.minigpt import MiniGPTConfig
 
 transformers.logging.set_verbosity_error()
@@ -124,12 +123,6 @@ FAMILIES = {
     "cohere2": _family("Cohere2Config"),
 }
 """A config class of each family, with the fields of a small model."""
-CORE = ("llama", "gpt2", "minigpt", "mixtral")
-
-
-def family_ids(*, core: bool = False) -> list[str]:
-    """The names of the families, with or without those that stand for the others."""
-    return [name for name in FAMILIES if core or name not in CORE]
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -150,63 +143,14 @@ class Run:
     targets: tuple[str, ...] = ()
     upcast_adapters: bool = True
     quantized: str = ""
-    checkpointing: bool = False
     batch: int = 2
     seq: int = 24
 
     def __str__(self) -> str:
         parts = [self.weights, f"autocast-{self.autocast}" if self.autocast else "", self.attention]
         parts += ["+".join(self.targets), "" if self.upcast_adapters else "adapters-as-base", self.quantized]
-        parts += ["checkpointed" if self.checkpointing else "", f"b{self.batch}"]
+        parts.append(f"b{self.batch}")
         return "-".join(each for each in parts if each)
-
-    @property
-    def setting(self) -> Setting:
-        return Setting(
-            batch=self.batch,
-            seq=self.seq,
-            attention=self.attention,
-            device="cpu",
-            autocast=self.autocast,
-            checkpointing=self.checkpointing,
-            dtype=self.weights,
-        )
-
-
-def smallest(model_type: str) -> tuple[str, dict[str, Any] | None]:
-    """The config class of a model type, and the fields of a small model; None where it does not build so."""
-    config_class = transformers.CONFIG_MAPPING[model_type]
-    known = {**TINY, **OTHER_NAMES}
-    try:
-        there = config_class().to_dict()
-        fields = {name: value for name, value in known.items() if name in there or name in TINY}
-        config = config_class(**fields)
-        with torch.device("meta"):
-            transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager")
-    except Exception:
-        return config_class.__name__, None
-    return config_class.__name__, fields
-
-
-OTHER_NAMES = {
-    "n_embd": 64,
-    "n_head": 8,
-    "n_layer": 2,
-    "n_positions": 64,
-    "n_inner": 96,
-    "num_layers": 2,
-    "d_model": 64,
-    "ffn_dim": 96,
-    "decoder_layers": 2,
-    "num_experts": 4,
-    "num_local_experts": 4,
-    "num_experts_per_tok": 2,
-    "moe_intermediate_size": 32,
-    "shared_expert_intermediate_size": 48,
-    "n_routed_experts": 4,
-    "ffn_hidden_size": 96,
-    "word_embed_proj_dim": 64,
-}
 
 
 def plain(kind: str, fields: dict[str, Any], run: Run) -> transformers.PreTrainedModel:
@@ -227,13 +171,6 @@ def trained(kind: str, fields: dict[str, Any], run: Run) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # GPT-2's Conv1D is turned round by PEFT itself, and it says so
             model = peft.get_peft_model(model, config, autocast_adapter_dtype=run.upcast_adapters)
-    if run.checkpointing:
-        base = model.get_base_model() if run.targets else model
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            base.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
-        if run.targets:
-            base.enable_input_require_grads()
     return model.train()
 
 
@@ -257,55 +194,24 @@ def quantized(kind: str, fields: dict[str, Any], run: Run) -> transformers.PreTr
     return model
 
 
-def kept_bytes(model: Any, run: Run, *, seen: list[tuple[tuple[int, ...], str, int]] | None = None) -> int:
-    """Bytes of the distinct storages that autograd saves in one forward pass with the loss, parameters' own aside."""
+def kept_bytes(model: Any, run: Run) -> int:
+    """Bytes of the distinct storages that autograd saves in one forward pass with the loss.
+
+    Those of parameters, buffers and the batch are not counted.
+    """
+    tokens = torch.randint(1, 100, (run.batch, run.seq), generator=torch.Generator().manual_seed(1))
     # All storages are held, so that no address is used twice: bitsandbytes replaces the biases that it casts.
-    own = {storage._cdata: storage for storage in (each.untyped_storage() for each in model.parameters())}
+    lasting = (tokens, *model.parameters(), *model.buffers())
+    own = {storage._cdata: storage for storage in (each.untyped_storage() for each in lasting)}
     storages: dict[int, torch.UntypedStorage] = {}
 
     def pack(tensor: torch.Tensor) -> torch.Tensor:
         storage = tensor.untyped_storage()
-        if storage._cdata not in own and storage._cdata not in storages:
+        if storage._cdata not in own:
             storages[storage._cdata] = storage
-            if seen is not None:
-                seen.append((tuple(tensor.shape), str(tensor.dtype), storage.nbytes()))
         return tensor
 
-    tokens = torch.randint(1, 100, (run.batch, run.seq), generator=torch.Generator().manual_seed(1))
     computing = torch.autocast("cpu", dtype=getattr(torch, run.autocast)) if run.autocast else contextlib.nullcontext()
     with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor), computing:
         model(input_ids=tokens, labels=tokens, use_cache=False)
     return sum(storage.nbytes() for storage in storages.values())
-
-
-def training_of(model: Any) -> Training:
-    """What trains in `model`, by the names that its parameters have without PEFT."""
-    base = model.get_base_model() if isinstance(model, peft.PeftModel) else model
-    dtypes: dict[str, str | None] = {}
-    trains: dict[str, bool] = {}
-    adapter = "float32"
-    for name, parameter in base.named_parameters(remove_duplicate=False):
-        if "lora_" in name:
-            adapter = _name(parameter.dtype)
-            continue
-        dtypes[_bare(name)] = None if type(parameter).__name__ == "Params4bit" else _name(parameter.dtype)
-        trains[_bare(name)] = parameter.requires_grad
-    ranks: dict[str, int] = {}
-    wrapped: dict[str, int] = {}
-    for name, module in base.named_modules():
-        if hasattr(module, "parameter_name") and hasattr(module, "lora_A"):
-            rows = module.lora_A["default"].weight.shape[0]
-            wrapped[f"{_bare(name)}.{module.parameter_name}"] = rows // module.num_experts
-        elif isinstance(module, peft.tuners.lora.LoraLayer):
-            ranks[_bare(name)] = module.r["default"]
-    return Training(dtypes=dtypes, trained=trains, ranks=ranks, wrapped=wrapped, adapter=adapter, rank=RANK)
-
-
-def _bare(name: str) -> str:
-    for inserted in (".base_layer", ".parametrizations", ".original"):
-        name = name.replace(inserted, "")
-    return name
-
-
-def _name(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
