@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfcount.simulation.depth import REPEATS, Pattern, affine, keyed
+from hfcount.simulation.ledger import HOST
 from hfcount.simulation.peak import BUCKETS, PHASES, Moment, Simulation, curve, entries_of
 from hfcount.simulation.sizes import Length, Point, Size
 
@@ -73,7 +74,9 @@ class StepForm:
             sizes = sizes.astype(np.int64)
         buckets = np.array([each.bucket for each in self.storages])
         alive = {name: self.counts[:, buckets == name] @ sizes[buckets == name] for name in BUCKETS}
-        alive["rounding"] = self.counts @ (-sizes % self.rounding)
+        here = buckets != HOST
+        alive["rounding"] = self.counts[:, here] @ (-sizes[here] % self.rounding)
+        host = self.counts[:, ~here] @ sizes[~here]
         total = sum(alive.values())
         phases = np.array([phase for phase, _ in self.moments])
         found = {}
@@ -99,13 +102,15 @@ class StepForm:
             lines=None,
             traced=self.traced,
             seconds=0.0,
+            host_bytes=int(host.max()),
         )
 
     def _largest(self, moment: int, sizes: np.ndarray, values: Mapping[str, int]) -> pd.DataFrame:
         """The largest kinds of storage at a moment, with the count of each."""
         import pandas as pd
 
-        there = np.flatnonzero(self.counts[moment])
+        here = np.array([each.bucket != HOST for each in self.storages])
+        there = np.flatnonzero((self.counts[moment] > 0) & here)
         rows = [
             {
                 "bytes": int(sizes[index]),
