@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path

@@ -176,8 +176,7 @@ def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: int)
         counts=change.cumsum(axis=0)[lines["time"].to_numpy()],
         flops=flops,
         inputs={
-            name: tuple(map(point.size, shape))
-            for name, shape in zip(given["name"], given["shape"], strict=True)
+            name: tuple(map(point.size, shape)) for name, shape in zip(given["name"], given["shape"], strict=True)
         },
         rounding=ledger.rounding,
     )

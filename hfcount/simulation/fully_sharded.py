@@ -1,8 +1,8 @@
 """FSDP2 as one rank sees it: torch's own `fully_shard`, over a process group that talks to nobody.
 
-What is divided, and into which units, is what accelerate's `fsdp2_prepare_model` does: each layer, the input embedding,
-final norm and head together, and the root with what is left. Tied embeddings stand in one unit with norm and head. All
-but that unit and the root are divided again after their forward pass (`reshard_after_forward`).
+What is divided, and into which units, is what accelerate's `fsdp2_prepare_model` does: each layer, the input
+embedding, final norm and head together, and the root with what is left. Tied embeddings stand in one unit with norm
+and head. All but that unit and the root are divided again after their forward pass (`reshard_after_forward`).
 
 Gathering, prefetching and reduce-scattering are torch's code, so the ledger sees the real buffers. Three things are
 answered here, since there is no CUDA:
@@ -30,6 +30,7 @@ from hfcount.simulation.division import COMMUNICATION, Undivided, entered_as, re
 from hfcount.simulation.ledger import Ledger
 from hfcount.simulation.stepping import Stepper
 from hfcount.simulation.subject import Subject
+
 
 @contextlib.contextmanager
 def fully_sharded(subject: Subject, precision: Precision, devices: int, *, offload: bool) -> Iterator[FullySharded]:
@@ -110,7 +111,9 @@ class _Shards(Stepper):
 
     def __init__(self, trained: Sequence[tuple[str, Any]], precision: Precision, ledger: Ledger, **how: Any) -> None:
         self._divided = [each for _, each in trained]
-        super().__init__([(name, nn.Parameter(each._local_tensor)) for name, each in trained], precision, ledger, **how)
+        super().__init__(
+            [(name, nn.Parameter(each._local_tensor)) for name, each in trained], precision, ledger, **how
+        )
 
     def step(self) -> None:
         for shard, each in zip(self._trained, self._divided, strict=True):
@@ -144,7 +147,6 @@ def _final_norm(base: Any) -> nn.Module | None:
 def _one_of(devices: int) -> Iterator[Any]:
     """The mesh of so many devices, of which this process is the first and the only one."""
     import torch.distributed as dist
-    import torch.distributed._tools.fake_collectives  # what collectives are to fake tensors
     from torch.distributed.device_mesh import DeviceMesh
     from torch.testing._internal.distributed.fake_pg import FakeStore
 

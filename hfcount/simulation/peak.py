@@ -16,7 +16,7 @@ LASTING = ("weights", "buffers", "inputs", "master", "gradients", "optimizer", "
 BUCKETS = (*LASTING, "activations", "communication", "temporary", "rounding")
 """What a storage can be: one that lasts, kept from the forward pass for the backward pass, or there for a moment.
 
-"communication" is what one of several devices gathers from the others, and what it reads from and writes to collectives.
+"communication" is what one of several devices gathers from the others, and what collectives read and write.
 "rounding" is what the allocator adds to all of them.
 """
 

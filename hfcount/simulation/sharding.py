@@ -5,7 +5,7 @@
     zero3   the parameters too, each gathered for its module (zero.py: all three, by DeepSpeed's rules)
     fsdp    everything, gathered for each layer (fully_sharded.py: torch's own FSDP2, as accelerate sets it up)
 
-Rows and tokens of a step are a device's own. The device looked at is the first, whose shards are never the smaller ones.
+Rows and tokens of a step are a device's own. The device looked at is the first: no other has larger shards.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """ZeRO as one rank sees it, by DeepSpeed's rules: what is divided, and the buffers that its stages hold.
 
-DeepSpeed itself cannot run without a GPU, so its rules are followed here by tensors of the same sizes, made and dropped
-at the same moments of the real step. They are those of deepspeed/runtime/zero (stage_1_and_2.py, stage3.py,
+DeepSpeed itself cannot run without a GPU, so its rules are followed here by tensors of the same sizes, made and
+dropped at the same moments of the real step. They are those of deepspeed/runtime/zero (stage_1_and_2.py, stage3.py,
 partitioned_param_coordinator.py), with the settings that transformers fills in for "auto", h being the hidden size:
 
     reduce_bucket_size                  h²          elements of gradients that are reduced together
@@ -28,8 +28,8 @@ import torch
 from torch import nn
 
 from hfcount.budget.recipes import Precision
-from hfcount.simulation.cuda import outside_the_engine
 from hfcount.simulation.coordinator import Coordinator
+from hfcount.simulation.cuda import outside_the_engine
 from hfcount.simulation.division import COMMUNICATION, Undivided, entered_as, resizes_seen
 from hfcount.simulation.ledger import Ledger
 from hfcount.simulation.stepping import OPTIMIZERS
@@ -96,7 +96,9 @@ class Zero(Undivided):
         """A context in which what is made is for the other devices."""
         return entered_as(self.ledger, COMMUNICATION)
 
-    def make(self, elements: int, dtype: torch.dtype, kind: str, *, device: torch.device | None = None) -> torch.Tensor:
+    def make(
+        self, elements: int, dtype: torch.dtype, kind: str, *, device: torch.device | None = None
+    ) -> torch.Tensor:
         """A flat buffer that is entered as of a kind."""
         with entered_as(self.ledger, kind):
             return torch.empty(elements, dtype=dtype, device=device or "cuda")
@@ -220,7 +222,6 @@ class Partitioned(Zero):
         for each in self.trained:
             each.grad = None
         return wide
-
 
     def _pieces(self) -> Iterator[torch.Tensor]:
         """The gradients of the shard's parameters, the last one as far as the shard goes."""

@@ -23,7 +23,8 @@ DEVICES = 4
 VOCABULARY, HIDDEN, INNER, KEYS, LAYERS = 96, 32, 48, 16, 9
 LAYER = {  # the sides of a layer's parameters, in Llama's order
     "q": (HIDDEN, HIDDEN), "k": (KEYS, HIDDEN), "v": (KEYS, HIDDEN), "o": (HIDDEN, HIDDEN),
-    "gate": (INNER, HIDDEN), "up": (INNER, HIDDEN), "down": (HIDDEN, INNER), "norm": (HIDDEN,), "norm after": (HIDDEN,),
+    "gate": (INNER, HIDDEN), "up": (INNER, HIDDEN), "down": (HIDDEN, INNER),
+    "norm": (HIDDEN,), "norm after": (HIDDEN,),
 }  # fmt: skip
 ENDS = {"entry": (VOCABULARY, HIDDEN), "norm": (HIDDEN,), "head": (VOCABULARY, HIDDEN)}
 ONE_LAYER = sum(math.prod(each) for each in LAYER.values())
@@ -76,7 +77,9 @@ def test_fsdp_gathers_a_layer_at_once(tmp_path):
     gathered, reduced = whole[whole["phase"] == "forward"], whole[whole["phase"] == "backward"]
     assert len(gathered) == LAYERS
     assert len(reduced) == 2 * LAYERS  # gathered once more, and reduced
-    assert all(f"layers.{index}" in set(gathered["module"].str.extract(r"(layers\.\d+)")[0]) for index in range(LAYERS))
+    assert all(
+        f"layers.{index}" in set(gathered["module"].str.extract(r"(layers\.\d+)")[0]) for index in range(LAYERS)
+    )
 
 
 def test_fsdp_has_two_layers_at_once_at_most(tmp_path):
@@ -94,7 +97,9 @@ def test_zero_divides_what_its_stage_divides(mode, devices, tmp_path):
     assert found.highest["master"] + found.highest["optimizer"] == 12 * PARAMETERS // devices
     forward = found.phases["forward"].buckets
     if mode == "zero3":
-        persistent = sum(math.prod(each) for each in (*LAYERS * list(LAYER.values()), *ENDS.values()) if len(each) == 1)
+        persistent = sum(
+            math.prod(each) for each in (*LAYERS * list(LAYER.values()), *ENDS.values()) if len(each) == 1
+        )
         assert forward["weights"] == 2 * (PARAMETERS // devices + persistent)
         assert forward["gradients"] == 2 * PARAMETERS // devices
     else:
