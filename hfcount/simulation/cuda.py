@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import math
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,6 +92,10 @@ _GUARDS = "_ZN3c104impl26device_guard_impl_registryE"
 _LIBRARIES = ("libc10.so", "libc10.dylib")
 
 
+_IN_ENGINE: list[bool] = [False]
+"""Whether autograd's engine runs, as the innermost of what runs says; the process's too."""
+
+
 class NoGuards(HfcountError):
     """Torch's table of device guards is not found: this build cannot dispatch as CUDA does."""
 
@@ -146,7 +149,7 @@ def _engine_on_meta() -> Iterator[None]:
     from torch._subclasses import fake_tensor
     from torch.autograd import graph
 
-    inside: list[bool] = [False]
+    inside = _IN_ENGINE
     handlers: dict[Any, Any] = fake_tensor._DISPATCH_META_HANDLERS
     own, run = handlers[_ASKED], graph._engine_run_backward
 
@@ -179,6 +182,16 @@ def _engine_on_meta() -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextlib.contextmanager
+def outside_the_engine() -> Iterator[None]:
+    """A context, for what the engine calls, in which tensors say their own device as they do while a module runs."""
+    _IN_ENGINE.append(False)
+    try:
+        yield
+    finally:
+        _IN_ENGINE.pop()
 
 
 class _BackOnCuda(TorchDispatchMode):

@@ -40,16 +40,24 @@ class Pattern:
         depth: how many there are.
         prefix: how many stand before the pattern begins to repeat.
         period: how many make one repeat.
+        ends: how many more repeats are looked at on either side. Where layers do something for their neighbours, as
+            when they are gathered ahead, those at the ends are unlike the others.
     """
 
     stack: str
     depth: int
     prefix: int
     period: int
+    ends: int = 0
 
     @property
     def repeats(self) -> int:
-        return (self.depth - self.prefix) // self.period
+        return (self.depth - self.prefix) // self.period - 2 * self.ends
+
+    @property
+    def end(self) -> int:
+        """How many layers on either side are looked at, beside the prefix or the rest."""
+        return self.period * (1 + self.ends)
 
     @property
     def rest(self) -> int:
@@ -57,21 +65,23 @@ class Pattern:
 
     def layers(self, repeats: int) -> int:
         """The depth of a model with so many repeats, and the same beginning and end."""
-        return self.prefix + repeats * self.period + self.rest
+        return self.prefix + (repeats + 2 * self.ends) * self.period + self.rest
 
     def region(self, index: int, repeats: int) -> str:
         """The name of a layer by its distance from the nearer end; "" for one in the middle."""
         last = self.layers(repeats) - 1
-        if index < self.prefix + self.period:
+        if index < self.prefix + self.end:
             return f"first+{index}"
-        return f"last-{last - index}" if last - index < self.rest + self.period else ""
+        return f"last-{last - index}" if last - index < self.rest + self.end else ""
 
     def in_shallow(self, index: int, repeats: int) -> int:
         """The layer of a model with so many repeats that is like the layer `index` at full depth."""
         from_end = self.depth - index
-        if from_end <= self.rest + self.period:
+        if from_end <= self.rest + self.end:
             return self.layers(repeats) - from_end
-        return index if index < self.prefix else self.prefix + (index - self.prefix) % self.period
+        if index < self.prefix + self.ends * self.period:
+            return index
+        return self.prefix + self.ends * self.period + (index - self.prefix) % self.period
 
     def at_depth(self, path: str, repeats: int) -> str:
         """The path that a module of a model with so many repeats has at full depth: the last layers are the last."""
@@ -82,8 +92,27 @@ class Pattern:
         return f"{before}{found}{int(index) + self.depth - self.layers(repeats)}{dot}{rest}"
 
 
-def pattern_of(model: PreTrainedModel) -> Pattern | None:
-    """The pattern of the layers of `model`; None where it is too short for three traces, or there are two stacks."""
+def pattern_of(model: PreTrainedModel, *, ends: int = 0) -> Pattern | None:
+    """The pattern of the layers of `model`; None where it is too short for three traces, or there are two stacks.
+
+    `ends` as in Pattern.
+    """
+    found = stack_of(model)
+    if found is None:
+        return None
+    path, layers = found
+    depth = len(layers)
+    kinds = [_kind(layer, index, model.config) for index, layer in in_time(enumerate(layers))]
+    least = REPEATS[-1] + 1 + 2 * ends
+    for period in range(1, depth // least + 1):
+        for prefix in in_time(range(min(depth - period * least, 2 * period + 4) + 1)):
+            if all(kinds[index] == kinds[index + period] for index in range(prefix, depth - period)):
+                return Pattern(stack=path, depth=depth, prefix=prefix, period=period, ends=ends)
+    return None
+
+
+def stack_of(model: PreTrainedModel) -> tuple[str, nn.ModuleList] | None:
+    """The list of layers of `model` and its path; None where there are two, or none."""
     from torch import nn
 
     depth = _depth(model.config)
@@ -91,15 +120,7 @@ def pattern_of(model: PreTrainedModel) -> Pattern | None:
     deep = [(path, each) for path, each in stacks if len(each) == depth and depth > 1]
     others = [each for _, each in stacks if len(each) > 2 and not any(each is one for _, one in deep)]
     inside = [each for each in others if not any(_within(each, one) for _, one in deep)]
-    if depth is None or len(deep) != 1 or inside:
-        return None
-    path, layers = deep[0]
-    kinds = [_kind(layer, index, model.config) for index, layer in in_time(enumerate(layers))]
-    for period in range(1, depth // (REPEATS[-1] + 1) + 1):
-        for prefix in in_time(range(min(depth - period * (REPEATS[-1] + 1), 2 * period + 4) + 1)):
-            if all(kinds[index] == kinds[index + period] for index in range(prefix, depth - period)):
-                return Pattern(stack=path, depth=depth, prefix=prefix, period=period)
-    return None
+    return None if depth is None or len(deep) != 1 or inside else deep[0]
 
 
 def _within(inner: nn.Module, outer: nn.Module) -> bool:

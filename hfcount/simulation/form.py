@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfcount.simulation.depth import REPEATS, Pattern, affine, keyed
+from hfcount.simulation.ledger import HOST
 from hfcount.simulation.peak import BUCKETS, PHASES, Moment, Simulation, curve, entries_of
 from hfcount.simulation.sizes import Length, Point, Size
 
@@ -73,7 +74,9 @@ class StepForm:
             sizes = sizes.astype(np.int64)
         buckets = np.array([each.bucket for each in self.storages])
         alive = {name: self.counts[:, buckets == name] @ sizes[buckets == name] for name in BUCKETS}
-        alive["rounding"] = self.counts @ (-sizes % self.rounding)
+        here = buckets != HOST
+        alive["rounding"] = self.counts[:, here] @ (-sizes[here] % self.rounding)
+        host = self.counts[:, ~here] @ sizes[~here]
         total = sum(alive.values())
         phases = np.array([phase for phase, _ in self.moments])
         found = {}
@@ -99,6 +102,7 @@ class StepForm:
             lines=None,
             traced=self.traced,
             seconds=0.0,
+            host_bytes=int(host.max()),
         )
 
     def text(self, values: Mapping[str, int]) -> str:
@@ -115,7 +119,8 @@ class StepForm:
         """The largest kinds of storage at a moment, with the count of each."""
         import pandas as pd
 
-        there = np.flatnonzero(self.counts[moment])
+        here = np.array([each.bucket != HOST for each in self.storages])
+        there = np.flatnonzero((self.counts[moment] > 0) & here)
         rows = [
             {
                 "bytes": int(sizes[index]),
@@ -196,8 +201,7 @@ def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: int)
         counts=change.cumsum(axis=0)[lines["time"].to_numpy()],
         flops=flops,
         inputs={
-            name: tuple(map(point.size, shape))
-            for name, shape in zip(given["name"], given["shape"], strict=True)
+            name: tuple(map(point.size, shape)) for name, shape in zip(given["name"], given["shape"], strict=True)
         },
         rounding=ledger.rounding,
     )

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 _DEVICE = torch.ops.prim.device.default
+HOST = "host"
+"""The kind of what lies in the host's memory while the ledger watches a device."""
+
 COLUMNS = ("bytes", "born", "died", "phase", "kind", "module", "name", "shape", "dtype")
 
 
@@ -74,12 +77,14 @@ class TimeIsUp(HfcountError):
 class Ledger(TorchDispatchMode):
     """Enters each storage that is made while it is active, and those that are declared.
 
-    Where `device` is given ("cuda"), storages elsewhere are not entered: the optimizer's counters lie on the host. Its
+    Where `device` is given ("cuda"), storages elsewhere are not entered, for the optimizer's counters lie on the host;
+    or, with `sees_host`, they are entered as of the kind "host", whatever is declared. Its
     allocator hands out multiples of `rounding` bytes. `seconds` bounds how long it watches: TimeIsUp at the next
     module, or when `check_time` is asked. `phase` is set by who runs the step; `modules` is the stack of modules whose
     forward is running. `log` has phase and module of each moment; `flops` how often each phase had an operation of so
-    many floating-point operations. In the backward pass an operation belongs to the
-    module whose forward made its node: torch numbers the nodes, and the numbers are noted with the modules.
+    many floating-point operations. `kind` is what storages made from now on are, "" where that is to be found out. In
+    the backward pass an operation belongs to the module whose forward made its node: torch numbers the nodes, and the
+    numbers are noted with the modules.
     """
 
     def __init__(
@@ -97,23 +102,47 @@ class Ledger(TorchDispatchMode):
         self._until = time.monotonic() + seconds if seconds else None
         self.entries: list[Entry] = []
         self.phase = ""
+        self.kind = ""
+        self.sees_host = False
         self.modules: list[str] = [""]
         self.log: list[tuple[str, str]] = [("", "")]
         self.flops: dict[str, collections.Counter[int]] = collections.defaultdict(collections.Counter)
         self._made_in: dict[int, str] = {}
         self._undone = ""
+        self._within: str | None = None
         self._alive: dict[int, tuple[int, weakref.ref[Any]]] = {}
 
     def declare(self, tensors: Iterable[tuple[str, torch.Tensor]], kind: str) -> None:
-        """Say what the storages of `tensors` are; those that are not entered yet are entered now."""
+        """Say what the storages of `tensors` are; those that are not entered yet are entered now.
+
+        Of a tensor that is divided over devices (a DTensor) it is this device's part.
+        """
         for name, tensor in tensors:
             for part in _parts(tensor):
                 if (entry := self._enter(part, name)) is not None:
-                    entry.kind, entry.name = kind, name
+                    entry.kind, entry.name = HOST if entry.kind == HOST else kind, name
 
     def reserve(self, size: int, kind: str, name: str) -> None:
         """Enter `size` bytes that a library takes when it starts, and keeps."""
         self.entries.append(Entry(size, self.now, None, self.phase, kind, "", name, (), ""))
+
+    def resized(self, storage: torch.UntypedStorage) -> None:
+        """Enter that a storage has got another size: what it held is freed, and what it holds is new."""
+        if (found := self._alive.get(storage._cdata)) is None:
+            return
+        index, reference = found
+        entry = self.entries[index]
+        if entry.died is None:
+            entry.died = self.now
+        size = storage.nbytes()
+        if not size:
+            return
+        self._alive[storage._cdata] = (len(self.entries), reference)
+        self.entries.append(
+            dataclasses.replace(
+                entry, bytes=size, born=self.now, died=None, phase=self.phase, kind=self.kind, module=self._module()
+            )
+        )
 
     def settle(self, *, from_the_beginning: bool) -> None:
         """Say what outlives the step: a buffer, where it is nothing else, though it may be registered as none.
@@ -122,6 +151,8 @@ class Ledger(TorchDispatchMode):
         """
         for index, _ in self._alive.values():
             entry = self.entries[index]
+            if entry.died is not None:  # resized to nothing
+                continue
             entry.kind = entry.kind or "buffers"
             if from_the_beginning:
                 entry.born = 0
@@ -129,6 +160,8 @@ class Ledger(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if func is _DEVICE:  # which fake tensors are asked for between operations: nothing is made
             return _DISPATCH_META_HANDLERS[func](args)
+        if any(hasattr(each, "_local_tensor") for each in types):  # it asks again, for this device's part
+            return NotImplemented
         module = self._module()
         result = func(*args, **(kwargs or {}))
         self.log.append((self.phase, module))
@@ -154,6 +187,15 @@ class Ledger(TorchDispatchMode):
         if self._until is not None and time.monotonic() > self._until:
             raise TimeIsUp
 
+    @contextlib.contextmanager
+    def within(self, path: str) -> Iterator[None]:
+        """A context in which what is made belongs to the module at a path, though its forward does not run."""
+        before, self._within = self._within, path
+        try:
+            yield
+        finally:
+            self._within = before
+
     @property
     def now(self) -> int:
         """The number of the moment: operations so far."""
@@ -161,6 +203,8 @@ class Ledger(TorchDispatchMode):
 
     def _module(self) -> str:
         """The module that runs; in the backward pass the one whose forward is undone."""
+        if self._within is not None:
+            return self._within
         if len(self.modules) > 1:
             self._made_in[torch.autograd._get_sequence_nr() - 1] = self.modules[-1]  # type: ignore[attr-defined]
             return self.modules[-1]
@@ -172,7 +216,8 @@ class Ledger(TorchDispatchMode):
         return self._undone
 
     def _enter(self, tensor: torch.Tensor, name: str, module: str = "") -> Entry | None:
-        if self._device is not None and tensor.device.type != self._device:
+        elsewhere = self._device is not None and tensor.device.type != self._device
+        if elsewhere and not self.sees_host:
             return None
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -183,7 +228,7 @@ class Ledger(TorchDispatchMode):
             born=self.now,
             died=None,
             phase=self.phase,
-            kind="",
+            kind=HOST if elsewhere else self.kind,
             module=module,
             name=name,
             shape=tuple(tensor.shape),
@@ -195,7 +240,8 @@ class Ledger(TorchDispatchMode):
 
     def _freed(self, key: int) -> None:
         index, _ = self._alive.pop(key)
-        self.entries[index].died = self.now
+        if self.entries[index].died is None:
+            self.entries[index].died = self.now
 
     def table(self) -> pd.DataFrame:
         """A row for each entry, in the order of birth; `died` is NA for what still lives."""
@@ -207,7 +253,7 @@ class Ledger(TorchDispatchMode):
 
 def _parts(tensor: Any) -> Iterator[torch.Tensor]:
     """The tensor, and for a 4-bit parameter of bitsandbytes what its state holds."""
-    yield tensor
+    yield getattr(tensor, "_local_tensor", tensor)
     state = getattr(tensor, "quant_state", None)
     for holder in (state, getattr(state, "state2", None)):
         for name in ("absmax", "code", "offset"):
@@ -221,7 +267,7 @@ def named_modules(ledger: Ledger, model: nn.Module) -> Iterator[None]:
     """A context in which entries know the module whose forward made them, by its path in `model`."""
     handles = []
     for path, module in model.named_modules():
-        handles.append(module.register_forward_pre_hook(_entering(ledger, path)))
+        handles.append(module.register_forward_pre_hook(_entering(ledger, path), prepend=True))
         handles.append(module.register_forward_hook(_leaving(ledger), always_call=True))
     try:
         yield

@@ -6,16 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hfcount.simulation.ledger import Ledger
+from hfcount.simulation.ledger import HOST, Ledger
 
 if TYPE_CHECKING:
     import pandas as pd
 
 PHASES = ("forward", "backward", "step")
 LASTING = ("weights", "buffers", "inputs", "master", "gradients", "optimizer", "workspace")
-BUCKETS = (*LASTING, "activations", "temporary", "rounding")
+BUCKETS = (*LASTING, "activations", "communication", "temporary", "rounding")
 """What a storage can be: one that lasts, kept from the forward pass for the backward pass, or there for a moment.
 
+"communication" is what one of several devices gathers from the others, and what collectives read and write.
 "rounding" is what the allocator adds to all of them.
 """
 
@@ -45,6 +46,7 @@ class Simulation:
         lines: the curve of memory, a row for each operation; None where depth was extrapolated.
         traced: how many layers the shallow traces had; () where all layers were traced.
         seconds: how long it took.
+        host_bytes: the most that lay in the host's memory, where a part of the step was put there.
     """
 
     peak: Moment
@@ -56,6 +58,7 @@ class Simulation:
     lines: pd.DataFrame | None
     traced: tuple[int, ...]
     seconds: float
+    host_bytes: int = 0
 
 
 def entries_of(ledger: Ledger) -> pd.DataFrame:
@@ -72,6 +75,8 @@ def entries_of(ledger: Ledger) -> pd.DataFrame:
 def curve(ledger: Ledger, table: pd.DataFrame) -> pd.DataFrame:
     """Bytes alive at each moment of the step that is looked at, a column for each bucket, and `phase` and `module`.
 
+    "host" is a column of its own: no bucket, for it is other memory.
+
     The index is time, in operations.
     """
     import numpy as np
@@ -86,7 +91,10 @@ def curve(ledger: Ledger, table: pd.DataFrame) -> pd.DataFrame:
         return change.cumsum()[:last]
 
     columns = {bucket: alive(rows, rows["bytes"]) for bucket in BUCKETS for rows in [table[table["bucket"] == bucket]]}
-    columns["rounding"] = alive(table, -table["bytes"] % ledger.rounding)
+    there = table[table["bucket"] != HOST]
+    columns["rounding"] = alive(there, -there["bytes"] % ledger.rounding)
+    host = table[table["bucket"] == HOST]
+    columns[HOST] = alive(host, host["bytes"])
     lines = pd.DataFrame(columns)
     lines["phase"], lines["module"] = zip(*ledger.log, strict=True)
     return lines[lines["phase"].isin(PHASES)]
@@ -113,7 +121,7 @@ def moment(lines: pd.DataFrame, position: int) -> Moment:
 def largest(lines: pd.DataFrame, table: pd.DataFrame, *, count: int = 10) -> pd.DataFrame:
     """The largest storages that were alive at the peak, those of one bucket and size in a row with their `count`."""
     at = lines.index[int(lines[list(BUCKETS)].sum(axis=1).to_numpy().argmax())]
-    alive = table[(table["born"] <= at) & (table["end"] >= at)]
+    alive = table[(table["born"] <= at) & (table["end"] >= at) & (table["bucket"] != HOST)]
     kinds = alive.groupby(["bytes", "bucket"], sort=False)
     first = kinds.first().reset_index().assign(count=kinds.size().to_numpy())
     return first.nlargest(count, "bytes")[["bytes", "count", "bucket", "module", "name", "shape", "dtype"]]

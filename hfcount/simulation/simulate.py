@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils._pytree import tree_leaves
 
-from hfcount.simulation.depth import REPEATS, pattern_of, with_layers
+from hfcount.simulation.depth import REPEATS, Pattern, pattern_of, with_layers
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.form import StepForm, form_of, reading
-from hfcount.simulation.ledger import Ledger
+from hfcount.simulation.ledger import HOST, Ledger
 from hfcount.simulation.peak import BUCKETS, PHASES, Simulation, curve, entries_of, largest, peaks
+from hfcount.simulation.sharding import as_kept, check, divided
 from hfcount.simulation.sizes import RANK, ROWS, SYMBOLS, TOKENS, Point, points
 from hfcount.simulation.step import Run, run_step
 from hfcount.simulation.subject import Wished, materialize, skeleton_of
@@ -38,7 +39,7 @@ def simulate(
     """
     begun = time.monotonic()
     found = None
-    if not whole and pattern_of(bench.model) is not None:
+    if not whole and _pattern(bench, run) is not None:
         form = step_form(bench, wished, run, free=(), seconds=seconds)
         found = None if form is None else form.at(form.point.values)
     if found is None:
@@ -65,7 +66,7 @@ def step_form(
     chosen = points(values, free, _sides(bench), most=_most(bench), count=len(REPEATS))
     if chosen is None:
         return None
-    pattern = pattern_of(bench.model)
+    pattern = _pattern(bench, run)
     begun, readings = time.monotonic(), []
     for repeats, point in zip(REPEATS, chosen, strict=True):
         shallow = bench
@@ -75,6 +76,13 @@ def step_form(
         ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
         readings.append(reading(ledger, point, pattern, repeats))
     return form_of(readings, chosen[-1], pattern)
+
+
+def _pattern(bench: Workbench, run: Run) -> Pattern | None:
+    """The pattern of layers to extrapolate; None where the step is one whose storages are not a layer's own."""
+    if run.sharding is None:
+        return pattern_of(bench.model)
+    return pattern_of(bench.model, ends=1) if run.sharding.by_layer else None
 
 
 def values_of(wished: Wished, run: Run) -> dict[str, int]:
@@ -115,6 +123,7 @@ def measured(ledger: Ledger) -> Simulation:
         lines=lines,
         traced=(),
         seconds=0.0,
+        host_bytes=int(lines[HOST].max()),
     )
 
 
@@ -126,8 +135,10 @@ def _inputs(table: pd.DataFrame) -> dict[str, tuple[int, ...]]:
 def traced(bench: Workbench, wished: Wished, run: Run, *, seconds: float | None = None) -> Ledger:
     """The ledger of the step, without memory."""
     logger.info("running a step of %s without memory", bench.source.model)
-    subject = skeleton_of(bench, wished)
+    check(bench, wished, run)
+    subject = as_kept(skeleton_of(bench, wished), run.sharding)
     with without_memory(run.capability):
         with torch.device("cpu" if run.capability is None else "cuda"):
             materialize(subject)
-        return run_step(subject, run, seconds=seconds, warm_up=run.needs_warm_up)
+        with divided(subject, wished, run.sharding) as division:
+            return run_step(subject, run, seconds=seconds, warm_up=run.needs_warm_up, division=division)

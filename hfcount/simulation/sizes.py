@@ -111,9 +111,7 @@ def points(
         primes[symbol] = _primes_near(values[symbol], sides | used, most.get(symbol), told=symbol == TOKENS)[:count]
         if len(primes[symbol]) < count:
             return None
-    return [
-        Point({**values, **{symbol: primes[symbol][index] for symbol in free}}, free) for index in range(count)
-    ]
+    return [Point({**values, **{symbol: primes[symbol][index] for symbol in free}}, free) for index in range(count)]
 
 
 def _primes_near(value: int, sides: frozenset[int], most: int | None, *, told: bool) -> list[int]:

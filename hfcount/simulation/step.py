@@ -10,16 +10,19 @@ import contextlib
 import dataclasses
 import gc
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import nn
 
 from hfcount.simulation.cuda import CUDA_TRANSIENTS, ROUNDING, Capability, workspace_bytes
+from hfcount.simulation.division import Undivided
 from hfcount.simulation.inputs import make_inputs
 from hfcount.simulation.ledger import TRANSIENTS, Ledger, named_modules
 from hfcount.simulation.peak import PHASES
 from hfcount.simulation.subject import Subject
+
+if TYPE_CHECKING:
+    from hfcount.simulation.sharding import Sharding
 
 WARM_UP = "warm-up"
 
@@ -39,6 +42,7 @@ class Run:
             transformers' Trainer holds the loss only.
         zeroes_gradients: whether gradients are set to zero and stay (`zero_grad(set_to_none=False)`); torch's default
             since 2.0, and the Trainer's, is to let them go.
+        sharding: how the step is divided over devices, of which one is looked at; None where it is one device's.
     """
 
     batch: int
@@ -49,11 +53,16 @@ class Run:
     accumulation: int = 1
     keeps_outputs: bool = False
     zeroes_gradients: bool = False
+    sharding: Sharding | None = None
 
     @property
     def needs_warm_up(self) -> bool:
-        """Whether a first step is not as later ones: gradients stay, or an optimizer makes more than its state."""
-        return self.zeroes_gradients or self.optimizer not in ("adamw", "sgd")
+        """Whether a first step is not as later ones.
+
+        Gradients stay, an optimizer makes more than its state, or ZeRO-3 has yet to learn the order of modules.
+        """
+        learns = self.sharding is not None and self.sharding.mode == "zero3"
+        return self.zeroes_gradients or learns or self.optimizer not in ("adamw", "sgd")
 
 
 def run_step(
@@ -63,18 +72,22 @@ def run_step(
     seconds: float | None = None,
     entering: Callable[[str], None] | None = None,
     warm_up: bool = True,
+    division: Undivided | None = None,
 ) -> Ledger:
     """Run a step as later ones are, and return its ledger, with the phases "forward", "backward" and "step".
 
     With `warm_up` a step is run before it, in a phase of that name. Without, what one step leaves behind (the
     optimizer's state) is entered as there from the beginning; that is the same unless gradients stay. The step runs
-    where the parameters are. `entering` is told each phase as it begins. Raises TimeIsUp after `seconds`.
+    where the parameters are. `entering` is told each phase as it begins. `division` is what divides the step over
+    devices (sharding.py). Raises TimeIsUp after `seconds`.
     """
+    division = division or Undivided()
     if run.capability is None:
         ledger = Ledger(seconds=seconds)
     else:
         ledger = Ledger(seconds=seconds, rounding=ROUNDING, device="cuda", transients=TRANSIENTS | CUDA_TRANSIENTS)
         ledger.reserve(workspace_bytes(run.capability), "workspace", "cuBLAS")
+    ledger.sees_host = run.sharding is not None and run.sharding.offload
     enter = _enterer(ledger, entering)
     inputs = make_inputs(subject.base, batch=run.batch, seq=run.seq)
     inputs = {name: _as_computed(each, subject) for name, each in inputs.items()}
@@ -84,19 +97,24 @@ def run_step(
     trained = [(name, each) for name, each in subject.model.named_parameters() if each.requires_grad]
     for _, each in trained:  # the backward pass enters no module
         each.register_post_accumulate_grad_hook(lambda _: ledger.check_time())
-    with named_modules(ledger, subject.model), _collected_by_hand(), ledger:
-        stepper = _Stepper(subject, trained, run, ledger)
+    how: dict[str, Any] = {"optimizer": run.optimizer, "stepping": run.stepping, "zeroes": run.zeroes_gradients}
+    with named_modules(ledger, subject.model), division.watched(ledger), _collected_by_hand(), ledger:
+        stepper = division.stepper(trained, subject.precision, ledger, **how)
         for phases in ((WARM_UP,) * 3, PHASES)[0 if warm_up else 1 :]:
             gc.collect()  # what only cycles hold: when it goes is chance, so it goes now
-            for _ in range(run.accumulation):
+            for batch in range(run.accumulation):
+                last = batch == run.accumulation - 1
                 enter(phases[0])
+                division.begin_batch(last=last)
                 loss, outputs = _loss(subject, inputs)
                 kept = [outputs] if run.keeps_outputs else []
                 del outputs
                 ledger.declare([("loss", loss)], "inputs")
                 enter(phases[1])
+                division.begin_backward()
                 loss.backward()
                 del loss
+                division.end_batch(last=last)
             ledger.declare(((name, each.grad) for name, each in trained if each.grad is not None), "gradients")
             enter(phases[2])
             stepper.step()
@@ -176,123 +194,3 @@ def _loss(subject: Subject, inputs: dict[str, torch.Tensor]) -> tuple[torch.Tens
         first = next(each for each in output.values() if isinstance(each, torch.Tensor) and each.requires_grad)
         loss = first.float().sum()
     return loss, output
-
-
-class _Stepper:
-    """The optimizer, over the parameters themselves or over their fp32 master copies."""
-
-    def __init__(self, subject: Subject, trained: list[tuple[str, nn.Parameter]], run: Run, ledger: Ledger):
-        self._trained = [each for _, each in trained]
-        self._names = [name for name, _ in trained]
-        self._ledger = ledger
-        self._masters: list[nn.Parameter] = []
-        self._wide = subject.precision.gradients == "float32"
-        if subject.precision.master:
-            self._masters = [_master(each) for each in self._trained]
-            copies = zip(self._names, self._masters, self._trained, strict=True)
-            ledger.declare(((name, master) for name, master, each in copies if master is not each), "master")
-            if self._wide:
-                self._add_up_wide()
-        self._zeroes = run.zeroes_gradients
-        self._optimizer = OPTIMIZERS[run.optimizer](self._masters or self._trained, run.stepping)
-
-    def _add_up_wide(self) -> None:
-        """Gradients added up in fp32 beside the 16-bit ones, each of which goes as soon as it is added."""
-        for parameter, master in zip(self._trained, self._masters, strict=True):
-            if master is parameter:
-                continue
-
-            def added(each: torch.Tensor, master: nn.Parameter = master) -> None:
-                assert each.grad is not None
-                wide = each.grad.float()
-                master.grad = wide if master.grad is None else master.grad.add_(wide)
-                each.grad = None
-
-            parameter.register_post_accumulate_grad_hook(added)
-
-    def step(self) -> None:
-        """Step, and drop the gradients."""
-        if self._masters:
-            self._drop_unreached()
-        if self._masters and not self._wide:
-            self._step_one_by_one()
-        else:
-            if self._masters:
-                grads = ((name, each.grad) for name, each in zip(self._names, self._masters, strict=True))
-                self._ledger.declare(((name, grad) for name, grad in grads if grad is not None), "gradients")
-            self._optimizer.step()
-            self._copy_back()
-        self._declare_state()
-        self._optimizer.zero_grad(set_to_none=not self._zeroes)
-        for each in self._trained if not self._zeroes else ():
-            each.grad = None
-
-    def _drop_unreached(self) -> None:
-        """Let go of the copies of what got no gradient: they would never be stepped."""
-        pairs = zip(self._names, self._trained, self._masters, strict=True)
-        kept = [each for each in pairs if each[1].grad is not None or each[2].grad is not None]
-        if len(kept) < len(self._masters):
-            self._names, self._trained, self._masters = (list(each) for each in zip(*kept, strict=True))
-            self._optimizer.param_groups[0]["params"] = list(self._masters)
-
-    def _step_one_by_one(self) -> None:
-        """Each gradient is widened for its own tensor's step alone."""
-        for parameter, master in zip(self._trained, self._masters, strict=True):
-            if parameter.grad is None:
-                continue
-            self._ledger.check_time()
-            master.grad = parameter.grad.float()
-            self._optimizer.step()
-            master.grad = None
-            parameter.grad = None
-        self._copy_back()
-
-    @torch.no_grad()
-    def _copy_back(self) -> None:
-        for parameter, master in zip(self._trained, self._masters, strict=bool(self._masters)):
-            parameter.copy_(master)
-
-    def _declare_state(self) -> None:
-        held = (pair for state in self._optimizer.state.values() for pair in state.items())
-        self._ledger.declare(((str(name), each) for name, each in held if isinstance(each, torch.Tensor)), "optimizer")
-
-
-def _master(parameter: nn.Parameter) -> nn.Parameter:
-    """Return the fp32 copy that is stepped for a parameter; what is in fp32 is stepped itself."""
-    return parameter if parameter.dtype == torch.float32 else nn.Parameter(parameter.detach().clone().float())
-
-
-Parameters = list[nn.Parameter]
-
-
-def _adamw(parameters: Parameters, stepping: str) -> Any:
-    return torch.optim.AdamW(parameters, foreach=stepping == "foreach", fused=stepping == "fused")
-
-
-def _sgd(parameters: Parameters, stepping: str) -> Any:
-    return torch.optim.SGD(parameters, momentum=0.9, foreach=stepping == "foreach", fused=stepping == "fused")
-
-
-def _adafactor(parameters: Parameters, stepping: str) -> Any:
-    from transformers.optimization import Adafactor
-
-    return Adafactor(parameters, scale_parameter=False, relative_step=False, lr=1e-3)
-
-
-def _bitsandbytes(name: str) -> Callable[[Parameters, str], Any]:
-    def make(parameters: Parameters, stepping: str) -> Any:
-        import bitsandbytes
-
-        return getattr(bitsandbytes.optim, name)(parameters)
-
-    return make
-
-
-OPTIMIZERS: dict[str, Callable[[Parameters, str], Any]] = {
-    "adamw": _adamw,
-    "adamw-8bit": _bitsandbytes("AdamW8bit"),
-    "paged-adamw-8bit": _bitsandbytes("AdamW8bit"),
-    "paged-adamw": _bitsandbytes("AdamW"),
-    "adafactor": _adafactor,
-    "sgd": _sgd,
-}
