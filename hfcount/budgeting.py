@@ -48,7 +48,7 @@ class Way:
         gradient_checkpointing: each layer keeps its input alone.
         quantization: "nf4", "fp4" or "int8"; double_quant: its statistics quantized once more.
         kbit_upcast: whether QLoRA's other parameters become fp32; None for what the recipe does.
-        sharding, devices: see budget/sharding.py.
+        sharding, devices, offload: see simulation/sharding.py; with `offload` what is divided lies in the host's memory.
         stepping: how the optimizer goes over its tensors in a simulated step: "foreach" (torch's default on CUDA),
             "loop" or "fused".
         reentrant: checkpointing as torch did it first; accumulation: batches before a step. For simulated steps too.
@@ -70,6 +70,7 @@ class Way:
     kbit_upcast: bool | None = None
     sharding: str = "none"
     devices: int = 1
+    offload: bool = False
     stepping: str = "foreach"
     reentrant: bool = False
     accumulation: int = 1
@@ -201,6 +202,7 @@ def lasting_budget(bench: Workbench, way: Way, budget: Budget, targets: str | tu
         budget,
         **{f"{name}_bytes": value for name, value in shares.items()},  # type: ignore[arg-type]
         activations_bytes=kept,
+        communication_bytes=0,
         temporary_bytes=0,
         total_bytes=sum(shares.values()) + kept,
         buffers_bytes=bench.buffers_bytes,
@@ -306,9 +308,11 @@ def notes_on(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str
         if quantized.unconverted_bytes:
             notes.append(_left_wide(bench, way, quantized))
     if way.sharding != "none":
-        notes.append(
-            f"{way.sharding} over {way.devices} devices: what one of them holds; activations are each one's own"
-        )
+        held = "what one of them holds; rows and tokens are each one's own"
+        notes.append(f"{way.sharding} over {way.devices} devices: {held}")
+    host = max((each.host_bytes for each in budgets), default=0)
+    if host:
+        notes.append(f"offloaded to the host's memory: up to {host:,} bytes a device")
     paged = max((each.paged_bytes for each in budgets), default=0)
     if paged:
         notes.append(f"paged optimizer: up to {paged:,} bytes of its state may move to the host")

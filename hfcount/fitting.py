@@ -10,6 +10,7 @@ from hfcount.api import as_settings
 from hfcount.budget.gpus import Gpu, gpus, reserve_bytes
 from hfcount.budgeting import Asked, Way
 from hfcount.deadline import deadline
+from hfcount.errors import BadInput
 from hfcount.lora.options import MAX_RANK
 from hfcount.memory_answer import Budget, Memory
 from hfcount.sources import resolve
@@ -101,10 +102,17 @@ def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:
     return tuple(found)
 
 
-def oldest(chosen: Sequence[Gpu]) -> dict[str, str]:
-    """Return the compute capability whose kernels run on all of `chosen`, as a field of `Way`; none of no CUDA card."""
+def implied(chosen: Sequence[Gpu], way: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `way` with what `chosen` GPUs imply: the kernels that run on all of them; FSDP over several of one."""
     known = [each.capability for each in chosen if each.capability]
-    return {"capability": min(known, key=float)} if known else {}
+    found: dict[str, Any] = {"capability": min(known, key=float)} if known else {}
+    counts = {each.count for each in chosen}
+    if counts > {1} or len(counts) > 1:
+        raise BadInput(f"--gpu {', '.join(each.name for each in chosen)}: ask about one number of GPUs at a time")
+    if (count := max(counts, default=1)) > 1:
+        sharding = way.get("sharding", "none")
+        found |= {"sharding": "fsdp" if sharding == "none" else sharding, "devices": count}
+    return {**found, **{name: value for name, value in way.items() if name not in ("sharding", "devices") or count == 1}}
 
 
 def stretched_memory(
@@ -128,7 +136,7 @@ def stretched_memory(
     from hfcount.simulating import memory_of
 
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
-    trained = Way.of({**oldest(chosen), **way})
+    trained = Way.of(implied(chosen, way))
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
     with deadline(timeout, source.model):
         bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)

@@ -28,6 +28,7 @@ class Budget:
         gradients_bytes: of the trained parameters.
         optimizer_bytes: the optimizer's moments, with their statistics and code books.
         activations_bytes: what the forward pass keeps for the backward pass.
+        communication_bytes: of one of several devices: gathered parameters, and what collectives read and write.
         temporary_bytes: all else: what is there for a moment, the batch, buffers, cuBLAS's workspace and what the
             allocator rounds up. `temporary` has the parts.
         kv_cache_bytes: of inference alone; None where no closed form is known for the model's state.
@@ -47,6 +48,7 @@ class Budget:
             closed forms, and an estimate of the activations.
         basis: what an estimate assumes, and why there is no simulated step.
         peak_phase: "forward", "backward" or "step"; None without a simulated step.
+        host_bytes: the most that lies in the host's memory, with offloading.
         phases: the highest moment of each phase, in bytes.
         highest: the most that each bucket holds at any moment.
         form: the tensors' bytes at that peak as a polynomial in b, s and r; None where there is none.
@@ -68,6 +70,7 @@ class Budget:
     gradients_bytes: int | None = None
     optimizer_bytes: int | None = None
     activations_bytes: int | None = None
+    communication_bytes: int | None = None
     temporary_bytes: int | None = None
     temporary: Mapping[str, int] = dataclasses.field(default_factory=dict)
     kv_cache_bytes: int | None = None
@@ -86,6 +89,7 @@ class Budget:
     basis: str | None = None
     peak_phase: str | None = None
     phases: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    host_bytes: int = 0
     highest: Mapping[str, int] = dataclasses.field(default_factory=dict)
     form: str | None = None
     flops: Mapping[str, int] = dataclasses.field(default_factory=dict)
@@ -99,7 +103,7 @@ class Budget:
         return self.regime if self.r is None else f"{self.regime} r={self.r}"
 
 
-BUCKETS = ("weights", "master", "gradients", "optimizer", "activations", "temporary", "kv_cache")
+BUCKETS = ("weights", "master", "gradients", "optimizer", "activations", "communication", "temporary", "kv_cache")
 """The parts of a total, in the order in which they are shown; Budget has `..._bytes` of each."""
 
 
@@ -130,7 +134,8 @@ class Memory(Charted):
         budgets: in the order asked.
         batch, seq: rows a device, and tokens a row.
         precision, recipe: the recipe's name and what it says.
-        optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices: as asked.
+        optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices, offload: as
+            asked.
         warnings: what is odd in what was asked; notes: what a reader must know; a line each.
         versions: of the packages that the figures depend on.
         comparisons: of simulated steps, each lasting bucket beside its closed form, where that was asked.
@@ -154,6 +159,7 @@ class Memory(Charted):
     quantization: str
     sharding: str
     devices: int
+    offload: bool
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]

@@ -34,6 +34,7 @@ from hfcount.simulation.flops import matrix_parameters, rule
 from hfcount.simulation.ledger import TimeIsUp
 from hfcount.simulation.media import PIXELS, SECONDS
 from hfcount.simulation.peak import Simulation
+from hfcount.simulation.sharding import Sharding
 from hfcount.simulation.simulate import simulate
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 from hfcount.simulation.step import Run
@@ -56,12 +57,12 @@ def memory_of(
 
     A regime whose step cannot be simulated, within `seconds` where these are given, has its lasting buckets by their
     closed forms and an estimate of its activations; a note says why. So has every regime where the `method` is
-    "closed-form", or where the way is sharded. `detail` holds the lasting buckets against their closed forms; `curves`
+    "closed-form". A way to shard that is not simulated is refused. `detail` holds the lasting buckets against their closed forms; `curves`
     has every layer run, so that the curve of memory is known.
     """
     way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
     until = None if seconds is None else time.monotonic() + seconds
-    simulates = method == "simulated" and way.sharding == "none"
+    simulates = method == "simulated"
     budgets: list[Budget] = []
     comparisons: list[Comparison] = []
     notes: list[str] = []
@@ -81,6 +82,11 @@ def memory_of(
             with memory_limit():
                 step = _step(bench, way, budget, asked, whole=curves, seconds=left)
                 found = with_peaks(bench, way, budget, asked, step)
+        except BadInput as error:  # a way to shard that is refused, a class that takes no text
+            if way.sharding != "none":
+                budgets.append(dataclasses.replace(budget, reason=str(error)))
+                continue
+            raise
         except Exception as error:  # what torch and the models raise for what has no fake form
             budgets.append(lasting_budget(bench, way, budget, asked.targets))
             if not isinstance(error, _NotAsked):
@@ -88,13 +94,13 @@ def memory_of(
             notes += [each for each in unreached_notes(bench) if each not in notes]
             continue
         budgets.append(found)
-        if detail:
+        if detail and way.sharding == "none":
             comparisons += compared(way, lasting_budget(bench, way, budget, asked.targets), step)
             notes += [each for each in unreached_notes(bench) if each not in notes]
         notes += [each for each in _inputs_note(step) if each not in notes]
         if step.lines is not None:
             lines[budget.name] = step.lines
-    if len(budgets) == 1 and budgets[0].reason is not None:
+    if all(each.reason is not None for each in budgets):
         raise BadInput(f"{bench.source.model}: {budgets[0].name}: {budgets[0].reason}")
     return Memory(
         model=bench.source.model,
@@ -185,6 +191,7 @@ def run_of(way: Way) -> Run:
         optimizer=way.optimizer,
         stepping=way.stepping,
         accumulation=way.accumulation,
+        sharding=None if way.sharding == "none" else Sharding(way.sharding, way.devices, offload=way.offload),
         keeps_outputs=way.keeps_outputs,
         zeroes_gradients=way.zero_grad == "to-zero",
     )
@@ -246,6 +253,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
         gradients_bytes=at["gradients"],
         optimizer_bytes=at["optimizer"],
         activations_bytes=at["activations"],
+        communication_bytes=at["communication"],
         temporary_bytes=sum(passing.values()),
         temporary=passing,
         total_bytes=found.peak.bytes,
@@ -254,6 +262,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
         method="simulated",
         peak_phase=found.peak.phase,
         phases={phase: moment.bytes for phase, moment in found.phases.items()},
+        host_bytes=found.host_bytes,
         highest=dict(found.highest),
         form=None if form is None else form.text(_values(way, budget)),
         flops=_flops(bench, way, budget, found),

@@ -39,6 +39,7 @@ class Gpu:
         source: where that was read; datasheet: whose data sheet the nominal size is from.
         bf16: whether it computes in bf16.
         capability: NVIDIA's compute capability, "8.0", as its table of CUDA GPUs has it; "" for other vendors.
+        count: how many of them there are: memory is that of each.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Gpu:
     datasheet: str
     bf16: bool
     capability: str = ""
+    count: int = 1
 
     @property
     def total_bytes(self) -> int:
@@ -67,12 +69,15 @@ def gpus() -> tuple[Gpu, ...]:
 def gpu(name: str) -> Gpu:
     """Return the GPU called `name`, in any case and with blanks or hyphens.
 
-    "24GB" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this machine.
-    Raises BadInput with the near names where there is none.
+    "24GB" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this machine;
+    "2x4090" are two of them. Raises BadInput with the near names where there is none.
 
     >>> gpu("RTX 4090").total_mib
     24564
     """
+    if several := re.fullmatch(r"(\d{1,5})\s*[x×]\s*(.+)", name.strip(), re.IGNORECASE):
+        one, count = gpu(several[2]), int(several[1])
+        return dataclasses.replace(one, name=f"{count}x{one.name}", count=max(1, count))
     by_alias = {alias: each for each in gpus() for alias in (each.name.lower(), *each.aliases)}
     asked = re.sub(r"[\s_]+", "-", name.strip().lower())
     if asked == "auto":

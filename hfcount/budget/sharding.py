@@ -24,6 +24,8 @@ def check_sharding(sharding: str, devices: int) -> None:
     named(sharding, SHARDED, "sharding")
     if devices < 1:
         raise BadInput(f"--devices {devices}: give a positive number of devices")
+    if sharding != "none" and devices < 2:
+        raise BadInput(f"--sharding {sharding}: over how many devices? give --devices, 2 or more")
 
 
 def share(bytes_: int, bucket: str, *, sharding: str, devices: int) -> int:

@@ -28,6 +28,7 @@ def command(
     kbit_upcast: training.KbitUpcast = None,
     sharding: training.Sharding = "none",
     devices: training.Devices = 1,
+    offload: training.Offload = False,
     simulate: training.Simulate = False,
     formula: training.Formula = False,
     stepping: training.Stepping = "foreach",
@@ -69,7 +70,7 @@ def command(
     way = {
         "batch": batch, "seq": seq, "precision": precision, "optimizer": optimizer, "attention": attention,
         "device": device, "gradient_checkpointing": gradient_checkpointing, "quantization": quantization,
-        "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices,
+        "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices, "offload": offload,
         "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation, "keeps_outputs": keep_outputs,
         "zero_grad": zero_grad,
     }  # fmt: skip
@@ -137,12 +138,12 @@ def _answers(
         raise BadInput("--headroom is of a GPU: give --gpu NAME, or --fit")
 
     from hfcount.costing import memory
-    from hfcount.fitting import fits, oldest, stretched_memory
+    from hfcount.fitting import fits, implied, stretched_memory
 
     if fit and chosen:
         del way["curves"]
         return stretched_memory(
             model, chosen, regimes=regimes, lora_r=ranks, lora_targets=targets, headroom=headroom, **how, **way
         )
-    found = memory(model, regimes=regimes, lora_r=ranks, lora_targets=targets, **how, **way, **oldest(chosen))
+    found = memory(model, regimes=regimes, lora_r=ranks, lora_targets=targets, **how, **implied(chosen, way))
     return found, fits(found, chosen, headroom=headroom) if fit or chosen else ()

@@ -52,6 +52,7 @@ KbitUpcast = Annotated[
 ]
 Sharding = Annotated[str, typer.Option(metavar="NAME", help="none, zero1, zero2, zero3, or fsdp.")]
 Devices = Annotated[int, typer.Option(help="Over how many devices the sharding divides.")]
+Offload = Annotated[bool, typer.Option("--offload", help="What the sharding divides lies in the host's memory.")]
 Simulate = Annotated[
     bool, typer.Option("--simulate", help="Show the step: its largest tensors, its operations, its closed forms.")
 ]

@@ -18,7 +18,7 @@ Stacks = Mapping[str, Mapping[str, int]]
 """Bytes by the name of a bar and of a bucket."""
 
 # A hatch beside the colour, so that neighbours are told apart in black and white too.
-HATCHES = dict(zip(BUCKETS, ("", "...", "///", "\\\\\\", "", "xx", "---"), strict=True))
+HATCHES = dict(zip(BUCKETS, ("", "...", "///", "\\\\\\", "", "ooo", "xx", "---"), strict=True))
 
 
 def stacks_of(budgets: Sequence[Budget]) -> Stacks:

@@ -28,6 +28,7 @@ TITLES = {
     "gradients": "Gradients",
     "optimizer": "Optimizer",
     "activations": "Activations",
+    "communication": "Gathered",
     "temporary": "Temporary",
     "kv_cache": "KV cache",
 }

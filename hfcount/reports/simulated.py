@@ -28,6 +28,7 @@ TITLES = {
     "gradients": "Gradients",
     "optimizer": "Optimizer",
     "activations": "Kept activations",
+    "communication": "Gathered",
     "temporary": "Temporaries",
     "buffers": "Buffers",
     "inputs": "Batch",

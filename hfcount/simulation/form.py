@@ -108,10 +108,11 @@ class StepForm:
     def text(self, values: Mapping[str, int]) -> str:
         """The bytes of the tensors at the highest moment there, as a polynomial: without the allocator's rounding."""
         values = {**self.point.values, **{name: values[name] for name in self.point.free}}
-        sizes = np.array([each.size.at(values) for each in self.storages], dtype=object)
+        here = [each.bucket != HOST for each in self.storages]
+        sizes = np.array([each.size.at(values) for each in self.storages], dtype=object) * here
         at = int(np.argmax(self.counts @ (sizes + -sizes % self.rounding)))
         terms: dict[tuple[Length, ...], int] = collections.defaultdict(int)
-        for count, each in zip(self.counts[at].tolist(), self.storages, strict=True):
+        for count, each in zip((self.counts[at] * here).tolist(), self.storages, strict=True):
             terms[each.size.lengths] += count * each.size.coefficient
         return polynomial({lengths: number for lengths, number in terms.items() if number})
 

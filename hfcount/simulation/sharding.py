@@ -26,7 +26,7 @@ from hfcount.workbench import Workbench
 MODES = (*zero.STAGES, "fsdp")
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(frozen=True)
 class Sharding:
     """How a step is divided.
 

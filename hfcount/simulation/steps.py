@@ -46,7 +46,12 @@ class Steps:
         return dataclasses.replace(form.at(values_of(wished, run)), seconds=time.monotonic() - begun)
 
     def form(self, wished: Wished, run: Run, *, seconds: float | None = None) -> StepForm | None:
-        """The closed form that holds for this step; None where its traces do not agree."""
+        """The closed form that holds for this step; None where its traces do not agree.
+
+        Buffers that span layers have every layer traced, which is done for the values that are asked alone.
+        """
+        if run.sharding is not None and not run.sharding.by_layer:
+            return None
         values = values_of(wished, run)
         key = (_kind_of(wished, run), bisect.bisect_left(self._lengths, values[TOKENS]))
         if key not in self._forms:

@@ -16,7 +16,7 @@ from hfcount.result import Component
 
 TITLES = {
     "weights": "weights", "master": "fp32 master copy", "gradients": "gradients", "optimizer": "optimizer state",
-    "activations": "activations", "temporary": "temporary", "kv_cache": "KV cache",
+    "activations": "activations", "communication": "gathered", "temporary": "temporary", "kv_cache": "KV cache",
 }  # fmt: skip
 SHADES = ((0, 0.0), (0, 0.45), (255, 0.55))
 """(level, how far towards it) of a colour's second and third use."""
