@@ -105,14 +105,15 @@ def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:
 def implied(chosen: Sequence[Gpu], way: Mapping[str, Any]) -> dict[str, Any]:
     """Return `way` with what `chosen` GPUs imply: the kernels that run on all of them; FSDP over several of one."""
     known = [each.capability for each in chosen if each.capability]
-    found: dict[str, Any] = {"capability": min(known, key=float)} if known else {}
+    found = {**({"capability": min(known, key=float)} if known else {}), **way}
     counts = {each.count for each in chosen}
-    if counts > {1} or len(counts) > 1:
+    if len(counts) > 1:
         raise BadInput(f"--gpu {', '.join(each.name for each in chosen)}: ask about one number of GPUs at a time")
     if (count := max(counts, default=1)) > 1:
-        sharding = way.get("sharding", "none")
-        found |= {"sharding": "fsdp" if sharding == "none" else sharding, "devices": count}
-    return {**found, **{name: value for name, value in way.items() if name not in ("sharding", "devices") or count == 1}}
+        found["devices"] = count
+        if found.get("sharding", "none") == "none":
+            found["sharding"] = "fsdp"
+    return found
 
 
 def stretched_memory(

@@ -144,7 +144,7 @@ def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
 
 
 def _step(bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bool, seconds: float | None) -> Simulation:
-    what, run = wished(way, budget, asked), run_of(way)
+    what, run = wished(bench, way, budget, asked), run_of(way)
     if whole:
         return simulate(bench, what, run, whole=True, seconds=seconds)
     return steps_of(bench).at(what, run, seconds=seconds)
@@ -152,7 +152,7 @@ def _step(bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bo
 
 def peak_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> int:
     """Return the peak of a regime's step. Raises what torch and the models raise where it cannot be simulated."""
-    return steps_of(bench).at(wished(way, budget, asked), run_of(way)).peak.bytes
+    return steps_of(bench).at(wished(bench, way, budget, asked), run_of(way)).peak.bytes
 
 
 def needed_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> int:
@@ -164,11 +164,11 @@ def needed_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> in
     return (lasting_budget(bench, way, budget, asked.targets).total_bytes or 0) + bench.buffers_bytes
 
 
-def wished(way: Way, budget: Budget, asked: Asked) -> Wished:
+def wished(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> Wished:
     """What the simulation is asked for by a budget."""
     options = None
     if budget.r is not None:
-        options = LoraOptions(r=budget.r, targets=asked.targets if asked.targets != "default" else budget.targets)
+        options = LoraOptions(r=budget.r, targets=bench.adapters(budget.r, asked.targets).given)
     precision = way.full if options is None else way.adapters
     return Wished(
         precision=precision,
@@ -237,7 +237,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
     """The budget with the figures at the peak of its simulated step, and the peak with checkpointing or without."""
     at = found.peak.buckets
     passing = {name: at[name] for name in ("temporary", "inputs", "buffers", "workspace", "rounding")}
-    form = steps_of(bench).form(wished(way, budget, asked), run_of(way)) if found.lines is None else None
+    form = steps_of(bench).form(wished(bench, way, budget, asked), run_of(way)) if found.lines is None else None
     peaks = {way.gradient_checkpointing: found.peak.bytes}
     other = dataclasses.replace(way, gradient_checkpointing=not way.gradient_checkpointing)
     try:

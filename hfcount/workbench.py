@@ -35,13 +35,14 @@ class Adapters:
     Attributes:
         names, shapes: of each trained tensor that was added; a name is that of its module in the model, with PEFT's
             own ending.
-        targets: the last names of what got one.
+        given: the targets that PEFT was given; targets: the last names of what got an adapter.
         ranks: of the adapter on each module; `wrapped` of those on fused parameters.
         note: what was done otherwise than asked, or "".
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
+    given: str | tuple[str, ...]
     targets: tuple[str, ...]
     ranks: Mapping[str, int]
     wrapped: Mapping[str, int]
@@ -172,6 +173,7 @@ class Workbench:
         return Adapters(
             names=tuple(name.removeprefix("base_model.model.").replace(".base_layer", "") for name in added),
             shapes=tuple(tuple(each.shape) for each in added.values()),
+            given=options.targets,
             targets=_targets(found),
             ranks={name: ranks.of(name)[1] for name in found.modules},
             wrapped={name: ranks.of(name)[1] for name in found.parameters},

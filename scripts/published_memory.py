@@ -4,15 +4,13 @@
     python scripts/published_memory.py --write    # write them into the page, between its markers, and the ratios' record
 
 `scripts/facts/published_memory.json` has a row for every figure: as printed, with its source, the model, the arguments
-of `hfcount.memory` that come nearest to its recipe, what the recipe does besides (`how`, see published_account.py), and
-what was assumed because the source does not say. No verdict stands in it: a row is
+of `hfcount.memory` that come nearest to its recipe, what the recipe does besides (`how`), and what was assumed because
+the source does not say. No verdict stands in it: a row is
 
-    within       if the closed form's total is within 10 % of the figure, or keeps to its bound or range
-    explained    else, if the largest moment of the step, computed by the same rules for all rows, is
-    open         else
-
-`named` says of a row whose largest moment is not within 10 % what is suspected but not computed, or that it is
-unexplained; a closed form within 10 % may then be so by chance.
+    within          if the peak of the simulated step is within 10 % of the figure, or keeps to its bound or range
+    not simulated   else, if the recipe does what hfcount does not simulate: a chunked or cut loss, an optimizer in the
+                    backward pass, activations or a model on the host
+    open            else; `named` says what is suspected but not computed, or that it is unexplained
 """
 
 from __future__ import annotations
@@ -27,9 +25,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from published_account import How, Moment, Step, bench_of, peak
-
+from hfcount.budgeting import Asked, Way
+from hfcount.memory_answer import BUCKETS, Budget
 from hfcount.quantization import Scheme, Stored
+from hfcount.simulating import memory_of
+from hfcount.sources import resolve
+from hfcount.workbench import Workbench
 
 ROOT = Path(__file__).resolve().parent.parent
 FACTS = ROOT / "scripts" / "facts" / "published_memory.json"
@@ -40,12 +41,21 @@ BETWEEN = re.compile(r"(<!-- published_memory: begin -->\n).*?(<!-- published_me
 TOLERANCE = 0.10
 UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12, "MiB": 2**20, "GiB": 2**30, "bits": 1}
 NAMED = {
-    "compile": "torch.compile fuses element-wise operations and keeps less than eager PyTorch; not modelled",
+    "compile": "torch.compile fuses element-wise operations and keeps less than eager PyTorch; not simulated",
     "settings": "the source does not print what was run; its settings are assumed",
-    "reserved": "the card's memory also holds the CUDA context and what the allocator reserves; not modelled",
+    "reserved": "the figure is the card's size: it also holds the CUDA context and what the allocator reserves",
     "rule": "a rule of thumb, rounded, for no particular run",
     "unexplained": "unexplained",
 }
+
+
+UNLIKE = {
+    "loss": {"chunked": "chunked loss", "cut": "cut loss"},
+    "fused": {True: "optimizer in the backward pass"},
+    "offloaded": {"inputs": "layers' inputs on the host", "paged": "optimizer's state on the host", "model": "model on the host"},
+    "nominal": {},
+}  # fmt: skip
+"""What a recipe does that is not simulated, in words."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -56,9 +66,8 @@ class Verdict:
         row: of the data file.
         low, high: the published figure, in bytes or bits; the same unless it is a range.
         unit: what it is printed in.
-        predicted: the closed form's total, or the quantity that `measure` names.
-        buckets: what it consists of; empty for a quantity of storage.
-        moment: the largest of the step; None for a quantity of storage.
+        predicted: the peak, or the quantity that `measure` names.
+        budget: what the peak consists of; None for a quantity of storage.
         arithmetic: how a quantity of storage comes about.
     """
 
@@ -67,20 +76,25 @@ class Verdict:
     high: float
     unit: str
     predicted: float
-    buckets: tuple[float, ...] = ()
-    moment: Moment | None = None
+    budget: Budget | None = None
     arithmetic: str = ""
 
     @property
     def status(self) -> str:
         if self._fits(self.predicted):
             return "within"
-        return "explained" if self.moment is not None and self._fits(self.moment.total) else "open"
+        return "not simulated" if self.unlike else "open"
 
     @property
-    def settled(self) -> bool:
-        """Whether nothing is left to name: a total within 10 % of which the largest moment is not may be by chance."""
-        return self._fits(self.predicted if self.moment is None else self.moment.total)
+    def unlike(self) -> tuple[str, ...]:
+        """What the recipe does that is not simulated."""
+        found = []
+        for name, value in self.row.get("how", {}).items():
+            words = UNLIKE.get(name, {})
+            found += [words[each] for each in (value if isinstance(value, list) else [value]) if each in words]
+            found += ["another number of parameters"] * (name == "nominal")
+            found += [f"without {', '.join(value)}"] * (name == "omits")
+        return tuple(found)
 
     def _fits(self, value: float) -> bool:
         bound = self.row.get("bound")
@@ -112,22 +126,29 @@ def held(row: Mapping[str, Any]) -> Verdict:
     if "measure" in row:
         value, arithmetic = MEASURES[row["measure"]](row)
         return Verdict(row=row, low=low, high=high, unit=unit, predicted=value, arithmetic=arithmetic)
-    step = Step.of(row["model"], row["arguments"])
-    budget = step.budget
-    buckets = tuple(
-        float(getattr(budget, f"{name}_bytes"))
-        for name in ("weights", "master", "gradients", "optimizer", "activations")
-    )
+    budget = simulated(row)
     assert budget.total_bytes is not None
-    return Verdict(
-        row=row,
-        low=low,
-        high=high,
-        unit=unit,
-        predicted=budget.total_bytes,
-        buckets=buckets,
-        moment=peak(step, How.of(row.get("how", {}))),
-    )
+    return Verdict(row=row, low=low, high=high, unit=unit, predicted=budget.total_bytes, budget=budget)
+
+
+@functools.cache
+def bench_of(model: str, settings: tuple[str, ...]) -> Workbench:
+    """The model with its overrides, built once."""
+    return Workbench(resolve(model), settings)
+
+
+def simulated(row: Mapping[str, Any]) -> Budget:
+    """`hfcount.memory(model, **arguments)` for one regime and rank; gradients of earlier batches where they add up."""
+    arguments = row["arguments"]
+    fields = {each.name for each in dataclasses.fields(Way)}
+    way = Way(**{name: value for name, value in arguments.items() if name in fields})
+    if row.get("how", {}).get("accumulates"):
+        way = dataclasses.replace(way, accumulation=2)
+    targets = arguments.get("lora_targets", "default")
+    targets = tuple(targets) if isinstance(targets, list) else targets
+    settings = _settings(row)
+    asked = Asked.of([arguments["regime"]], arguments.get("lora_r", ()), targets, settings)
+    return memory_of(bench_of(row["model"], settings), way, asked).budgets[0]
 
 
 def _settings(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -204,15 +225,14 @@ def facts() -> dict[str, Any]:
 
 
 def summary() -> str:
-    """How many figures there are, how many within 10 %, explained, and open for which reason."""
+    """How many figures there are, how many within 10 %, not simulated, and open for which reason."""
     every = [each for group in verdicts().values() for each in group]
     count = collections.Counter(each.status for each in every)
-    left = collections.Counter(each.row["named"] for each in every if each.status == "open")
+    left = collections.Counter(each.row.get("named", "not named") for each in every if each.status == "open")
     named = ", ".join(f"{number} {name}" for name, number in left.most_common())
-    chance = sum(each.status == "within" and not each.settled for each in every)
     return (
-        f"{len(every)} figures: {count['within']} within 10 % as the closed form stands (for {chance} of them the largest "
-        f"moment is not), {count['explained']} more at the largest moment of the step, {count['open']} open ({named})."
+        f"{len(every)} figures: {count['within']} within 10 %, {count['not simulated']} of recipes that are not "
+        f"simulated, {count['open']} open ({named})."
     )
 
 
@@ -241,30 +261,30 @@ def _storage(found: list[Verdict]) -> list[str]:
 
 def _memory(found: list[Verdict]) -> list[str]:
     lines = [
-        "| | model and recipe | published | weights + master + gradients + optimizer + activations | total | ratio "
-        "| largest moment | ratio | |",
-        "| --- | --- | ---: | --- | ---: | ---: | --- | ---: | --- |",
+        "| | model and recipe | published | at the peak | peak | ratio | |",
+        "| --- | --- | ---: | --- | ---: | ---: | --- |",
     ]
     return lines + [_line(each) for each in found]
 
 
 def _line(each: Verdict) -> str:
-    assert each.moment is not None
-    sizes = " + ".join(_number(size, each.unit) for size in each.buckets)
-    held_then = " + ".join(f"{what} {_number(size, each.unit)}" for what, size in each.moment.held.items())
-    account = f"{each.moment.name}: {held_then} = {_number(each.moment.total, each.unit)}"
+    budget = each.budget
+    assert budget is not None
+    sizes = {name: getattr(budget, f"{name}_bytes") for name in BUCKETS}
+    held_then = " + ".join(f"{name} {_number(size, each.unit)}" for name, size in sizes.items() if size)
+    where = budget.peak_phase or "no step"
     sign = {"below": "<", "above": ">"}.get(each.row.get("bound", ""), "")
     printed = f"{sign}{each.row['figure']}" + (f" ({each.unit} meant)" if "unit" in each.row else "")
+    why = {"within": "", "not simulated": ", ".join(each.unlike), "open": NAMED.get(each.row.get("named", ""), "")}
+    said = why[each.status]
     cells = (
         each.row["name"],
         f"{each.row['model'].rpartition('/')[2]}: {recipe_of(each.row['arguments'])}",
         printed,
-        sizes,
+        f"{where}: {held_then}",
         f"{_number(each.predicted, each.unit)} {each.unit}",
         f"{each.ratio(each.predicted):.2f}",
-        account,
-        f"{each.ratio(each.moment.total):.2f}",
-        each.status if each.settled else f"{each.status}: {NAMED[each.row['named']]}",
+        f"{each.status}: {said}" if said else each.status,
     )
     return f"| {' | '.join(cells)} |"
 
@@ -299,21 +319,12 @@ def renewed(page: str) -> str:
 
 def ratios() -> str:
     """CSV: what each row came to, for the sentences of the page (doc_vocabulary.py); all rows take most of a minute."""
-    lines = ["group,name,id,figure,status,named,ratio,moment_ratio,logits_bytes"]
+    lines = ["group,name,id,figure,status,named,ratio"]
     for group, found in verdicts().items():
         for each in found:
-            moment = each.moment
-            cells = (
-                group,
-                each.row["name"],
-                each.row["id"],
-                each.row["figure"],
-                each.status,
-                each.row.get("named", ""),
-                f"{each.ratio(each.predicted):.4f}",
-                f"{each.ratio(moment.total):.4f}" if moment else "",
-                f"{moment.held.get('logits', 0):.0f}" if moment else "",
-            )
+            ratio = f"{each.ratio(each.predicted):.4f}"
+            row = each.row
+            cells = (group, row["name"], row["id"], row["figure"], each.status, row.get("named", ""), ratio)
             lines.append(",".join(f'"{cell}"' if "," in cell else cell for cell in cells))
     return "\n".join(lines) + "\n"
 
