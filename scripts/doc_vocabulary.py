@@ -29,12 +29,11 @@ def count(model: str, *settings: str, lora_r: int = 0, lora_targets: str = "defa
 
 
 @functools.cache
-def memory(model: str, *settings: str, regimes: str = "full", simulated: bool = False, **way: Any) -> Any:
-    """`hfcount.memory`, of the regimes named with commas; `simulated=True` runs the step."""
+def memory(model: str, *settings: str, regimes: str = "full", **way: Any) -> Any:
+    """`hfcount.memory`, of the regimes named with commas."""
     import hfcount
 
-    method = "simulated" if simulated else "closed-form"
-    return hfcount.memory(model, settings=settings, regimes=regimes.split(","), method=method, **way)
+    return hfcount.memory(model, settings=settings, regimes=regimes.split(","), **way)
 
 
 def regime(found: Any, name: str) -> Any:

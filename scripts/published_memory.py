@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from hfcount.budgeting import Asked, Way
+from hfcount.errors import BadInput
 from hfcount.memory_answer import BUCKETS, Budget
 from hfcount.quantization import Scheme, Stored
 from hfcount.simulating import memory_of
@@ -88,7 +89,7 @@ class Verdict:
     @property
     def unlike(self) -> tuple[str, ...]:
         """What the recipe does that is not simulated."""
-        found = []
+        found = ["this way to shard"] if self.budget is not None and self.budget.method == "closed-form" else []
         for name, value in self.row.get("how", {}).items():
             words = UNLIKE.get(name, {})
             found += [words[each] for each in (value if isinstance(value, list) else [value]) if each in words]
@@ -148,7 +149,11 @@ def simulated(row: Mapping[str, Any]) -> Budget:
     targets = tuple(targets) if isinstance(targets, list) else targets
     settings = _settings(row)
     asked = Asked.of([arguments["regime"]], arguments.get("lora_r", ()), targets, settings)
-    return memory_of(bench_of(row["model"], settings), way, asked).budgets[0]
+    bench = bench_of(row["model"], settings)
+    try:
+        return memory_of(bench, way, asked).budgets[0]
+    except BadInput:  # a way to shard that is refused
+        return memory_of(bench, way, asked, method="closed-form").budgets[0]
 
 
 def _settings(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ def lasting(bench: Workbench, way: Way, regime: str) -> Budget:
 
 def real_step(bench: Workbench, way: Way, budget: Budget) -> list[tuple[str, int, int]]:
     """Each bucket's closed form and what a real step of the same training held of it."""
-    subject = skeleton_of(bench, wished(way, budget, ASKED))
+    subject = skeleton_of(bench, wished(bench, way, budget, ASKED))
     materialize(subject)
     found = measured(run_step(subject, run_of(way)))
     return [(each.bucket, each.closed_bytes, each.simulated_bytes) for each in compared(way, budget, found)]

@@ -19,7 +19,7 @@ import numpy as np
 from hfcount.simulation.depth import REPEATS, Pattern, affine, keyed
 from hfcount.simulation.ledger import HOST
 from hfcount.simulation.peak import BUCKETS, PHASES, Moment, Simulation, curve, entries_of
-from hfcount.simulation.sizes import Length, Point, Size
+from hfcount.simulation.sizes import Length, Point, Size, multiple_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -171,19 +171,22 @@ def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: int)
     table = entries_of(ledger)
     lines = curve(ledger, table)
     lines = keyed(lines.assign(time=lines.index), pattern, repeats)
-    sizes: dict[tuple[int, tuple[int, ...]], Size] = {}
+    sizes: dict[tuple[int, tuple[int, ...], int], Size] = {}
     kinds: dict[tuple[str, Size], int] = {}
     examples: dict[tuple[str, Size], Storage] = {}
     codes = np.empty(len(table), dtype=np.int64)
     for index, (number, bucket, module, name, shape, dtype) in enumerate(
         zip(*(table[each] for each in ("bytes", "bucket", "module", "name", "shape", "dtype")), strict=True)
     ):
-        if (size := sizes.get((number, shape))) is None:
-            size = sizes[number, shape] = Size(number) if bucket == "workspace" else point.bytes(number, shape)
+        multiple = multiple_of(name)
+        if (size := sizes.get((number, shape, multiple))) is None:
+            size = Size(number) if bucket == "workspace" else point.bytes(number, shape, multiple=multiple)
+            sizes[number, shape, multiple] = size
         kind = (bucket, size)
         codes[index] = kinds.setdefault(kind, len(kinds))
         if kind not in examples:
-            examples[kind] = Storage(bucket, size, module, name, tuple(map(point.size, shape)), dtype)
+            sides = tuple(point.size(side, multiple=multiple) for side in shape)
+            examples[kind] = Storage(bucket, size, module, name, sides, dtype)
     change = np.zeros((len(ledger.log) + 1, len(kinds)), dtype=np.int32)
     np.add.at(change, (table["born"].to_numpy(), codes), 1)
     np.add.at(change, (table["end"].to_numpy() + 1, codes), -1)

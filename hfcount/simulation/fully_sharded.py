@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from unittest import mock
@@ -150,11 +151,13 @@ def _one_of(devices: int) -> Iterator[Any]:
     from torch.distributed.device_mesh import DeviceMesh
     from torch.testing._internal.distributed.fake_pg import FakeStore
 
+    before = sys.excepthook  # which torch wraps, to print the rank before each line
     dist.init_process_group("fake", store=FakeStore(), rank=0, world_size=devices)
     try:
         yield DeviceMesh("cuda", list(range(devices)), mesh_dim_names=("dp",))
     finally:
         dist.destroy_process_group()
+        sys.excepthook = before
 
 
 class _Event:

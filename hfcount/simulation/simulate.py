@@ -98,10 +98,11 @@ def _at_point(wished: Wished, run: Run, point: Point) -> tuple[Wished, Run]:
 
 
 def _sides(bench: Workbench) -> frozenset[int]:
-    """The sides of the model's parameters, and the numbers of its config."""
-    numbers = (each for each in tree_leaves(bench.loaded.config.to_dict()) if type(each) is int)
-    shapes = frozenset(side for shape in bench.table["shape"] for side in shape)
-    return frozenset(each for each in shapes.union(numbers) if each > 0)
+    """The sides of the model's parameters, the numbers of its config, and the quotients of these (a head's width)."""
+    leaves = {each for each in tree_leaves(bench.loaded.config.to_dict()) if type(each) is int and each > 0}
+    quotients = {one // other for one in leaves for other in leaves if one % other == 0}
+    sides = {side for shape in bench.table["shape"] for side in shape if side} | leaves | quotients
+    return frozenset(sides | {side + -side % 32 for side in sides})
 
 
 def _most(bench: Workbench) -> dict[str, int]:

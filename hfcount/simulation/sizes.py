@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROWS, TOKENS, RANK = "b", "s", "r"
 SYMBOLS = (ROWS, TOKENS, RANK)
-_SHIFTS = (1, -1)
-_MULTIPLES = (8, 32, 128)
-"""What CUDA's attention kernels pad to (cuda.py)."""
+MULTIPLES = {"attention_backward": 128, "attention": 32, "_pad_": 8}
+"""What operators with these words in their names pad a number of tokens to: CUDA's attention kernels, and the masks that
+they are given (cuda.py)."""
 
 _SMALLEST = 11
 _CHOICES = 160
@@ -42,8 +42,13 @@ class Length:
         return f"({self.symbol} {'+' if self.shift > 0 else '-'} {abs(self.shift)})" if self.shift else self.symbol
 
 
-BESIDE = (*(Length(TOKENS, shift) for shift in _SHIFTS), *(Length(TOKENS, 0, multiple) for multiple in _MULTIPLES))
-"""Lengths that kernels and losses make of the tokens' own."""
+SHIFTED = (Length(TOKENS, 1), Length(TOKENS, -1))
+"""Lengths that losses make of the tokens' own."""
+
+
+def multiple_of(operator: str) -> int:
+    """What an operator may pad a number of tokens to; 1 for one that does not."""
+    return next((multiple for word, multiple in MULTIPLES.items() if word in operator), 1)
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -65,32 +70,41 @@ class Point:
     free: tuple[str, ...] = ()
 
     @functools.cached_property
-    def _beside(self) -> dict[int, Length]:
-        return {each.at(self.values): each for each in reversed(BESIDE)} if TOKENS in self.free else {}
+    def _beside(self) -> dict[int, dict[int, Length]]:
+        """The lengths that kernels and losses make of the tokens' own, by value, for each multiple that may be padded to."""
+        if TOKENS not in self.free:
+            return {multiple: {} for multiple in (1, *MULTIPLES.values())}
+        shifted = {each.at(self.values): each for each in SHIFTED}
+        return {1: shifted} | {
+            multiple: {length.at(self.values): length} | shifted
+            for multiple in MULTIPLES.values()
+            for length in [Length(TOKENS, 0, multiple)]
+        }
 
-    def size(self, number: int) -> Size:
-        """Return a side, or a number that sides were multiplied to, as a size.
+    def size(self, number: int, *, multiple: int = 1) -> Size:
+        """Return a side, or a number that sides were multiplied to, as a size; a kernel may pad it to a `multiple`.
 
         >>> point = Point({"b": 11, "s": 1009}, ("b", "s"))
         >>> [str(each) for each in point.size(11 * 1009 * 12).lengths], str(point.size(1010).lengths[0])
         (['b', 's'], '(s + 1)')
         """
         lengths: list[Length] = []
-        for symbol in self.free if number and number not in self._beside else ():
-            while number % self.values[symbol] == 0 and number not in self._beside:
+        beside = self._beside[multiple]
+        for symbol in self.free if number and number not in beside else ():
+            while number % self.values[symbol] == 0 and number not in beside:
                 number //= self.values[symbol]
                 lengths.append(Length(symbol))
-        if number in self._beside:
-            lengths.append(self._beside[number])
+        if number in beside:
+            lengths.append(beside[number])
             number = 1
         return Size(number, tuple(sorted(lengths)))
 
-    def bytes(self, number: int, shape: Sequence[int]) -> Size:
+    def bytes(self, number: int, shape: Sequence[int], *, multiple: int = 1) -> Size:
         """Return the bytes of a storage as a size, by the sides of a tensor in it where they make it up."""
         elements = math.prod(shape)
         if not elements or number % elements:
-            return self.size(number)
-        sides = [self.size(side) for side in shape]
+            return self.size(number, multiple=multiple)
+        sides = [self.size(side, multiple=multiple) for side in shape]
         return Size(
             math.prod((each.coefficient for each in sides), start=number // elements),
             tuple(sorted(itertools.chain.from_iterable(each.lengths for each in sides))),
@@ -140,4 +154,5 @@ def _is_prime(number: int) -> bool:
 
 def _told(prime: int, sides: frozenset[int]) -> int:
     """How many lengths beside a number of tokens are told apart from each other and from the model's sides."""
-    return len({each.at({TOKENS: prime}) for each in BESIDE} - {prime} - sides)
+    lengths = (*SHIFTED, *(Length(TOKENS, 0, multiple) for multiple in MULTIPLES.values()))
+    return len({each.at({TOKENS: prime}) for each in lengths} - {prime} - sides)

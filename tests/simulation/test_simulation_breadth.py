@@ -17,7 +17,7 @@ from torch import library
 import hfcount
 from hfcount.budgeting import Asked, Way
 from hfcount.errors import BadInput
-from hfcount.simulating import simulated_memory
+from hfcount.simulating import memory_of
 from hfcount.simulation.inputs import make_inputs, special_ids
 from hfcount.simulation.ledger import TimeIsUp
 from hfcount.simulation.simulate import simulate
@@ -182,12 +182,13 @@ def test_the_operator_that_stops_it_is_named_and_the_closed_form_stands(stop, wo
 
     monkeypatch.setattr(modeling_llama.LlamaMLP, "forward", forward)
     llama(tmp_path)
-    found = hfcount.memory(str(tmp_path), method="simulated", seq=8, regimes=("full",))
+    found = hfcount.memory(str(tmp_path), seq=8, regimes=("full",))
     (budget,) = found.budgets
     assert budget.method == "closed-form"
-    assert budget.total_bytes == hfcount.memory(str(tmp_path), seq=8, regimes=("full",)).budgets[0].total_bytes
+    closed = hfcount.memory(str(tmp_path), seq=8, regimes=("full",), method="closed-form")
+    assert budget.total_bytes == closed.budgets[0].total_bytes
     (note,) = [each for each in found.notes if "cannot be simulated" in each]
-    assert note.startswith(f"full: the closed form, since the step cannot be simulated: {words}")
+    assert note.startswith(f"full: no peak, since the step cannot be simulated: {words}")
     assert "\n" not in note
 
 
@@ -195,9 +196,9 @@ def test_a_step_that_takes_too_long_is_stopped(tmp_path):
     bench = llama(tmp_path)
     with pytest.raises(TimeIsUp):
         simulate(bench, wished(), run_of(), seconds=1e-6)
-    found = simulated_memory(bench, Way(seq=8), Asked.of(("full",), (), "default", ()), seconds=1e-6)
+    found = memory_of(bench, Way(seq=8), Asked.of(("full",), (), "default", ()), seconds=1e-6)
     assert found.budgets[0].method == "closed-form"
-    assert "full: the closed form, since the simulated step ran past its time limit" in found.notes
+    assert "full: no peak, since the simulated step ran past its time limit" in found.notes
 
 
 def test_a_row_longer_than_the_table_of_positions_is_refused(tmp_path):
