@@ -53,13 +53,16 @@ def scale_memory(model: str) -> Memory:
 
 
 def four_buckets(budget: Budget, *, by_rule: bool) -> dict[str, int]:
-    """Weights with the master copy, gradients, Adam, activations, in bytes: the last `by_rule`, or as autograd keeps."""
-    activations = budget.activations_rule_bytes if by_rule else budget.activations_bytes
+    """The most of each in a step: weights with the master copy, gradients, Adam, activations, in bytes.
+
+    The last `by_rule`, or as autograd keeps.
+    """
+    most = budget.highest
     return {
-        "weights": (budget.weights_bytes or 0) + (budget.master_bytes or 0),
-        "gradients": budget.gradients_bytes or 0,
-        "optimizer": budget.optimizer_bytes or 0,
-        "activations": activations or 0,
+        "weights": most["weights"] + most["master"],
+        "gradients": most["gradients"],
+        "optimizer": most["optimizer"],
+        "activations": (budget.activations_rule_bytes or 0) if by_rule else most["activations"],
     }
 
 
@@ -132,7 +135,7 @@ rule batch·seq·d·L·16.
 
 def peft_section(lab: Memory) -> str:
     eight = regime(lab, "lora r=8")
-    rule, kept = (eight.activations_rule_bytes or 0) / KIB, (eight.activations_bytes or 0) / KIB
+    rule, kept = (eight.activations_rule_bytes or 0) / KIB, eight.highest["activations"] / KIB
     return f"""## PEFT's own default
 
 Adapters in fp32 with fp32 gradients over an fp16 base, `prepare_model_for_kbit_training` before QLoRA, which casts all
@@ -145,10 +148,17 @@ logits.
 """
 
 
+def hidden_size() -> int:
+    """The lab model's width."""
+    from hfcount import count
+
+    return int(count(LAB).config.hidden_size)
+
+
 def fraction_section(lab: Memory) -> str:
     eight = regime(lab, "lora r=8")
     trained, whole = eight.trainable or 0, eight.frozen or 0
-    width = lab.full.activations_symbols["d"]
+    width = hidden_size()
     return f"""## What fraction of the parameters does LoRA r = 8 train?
 
 It trains {trained:,} parameters. That is
@@ -168,7 +178,11 @@ def ratios_section(lab: Memory, scales: dict[str, Memory]) -> str:
     rule = eight.activations_rule_bytes or 0
     share = total(eight, by_rule=True) / total(lab.full, by_rule=True)
     bare = (total(eight, by_rule=True) - rule) / (total(lab.full, by_rule=True) - rule)
-    ratio = {(name, each.name): each.ratio_to_full or 0 for name, found in scales.items() for each in found.budgets}
+    ratio = {
+        (name, each.name): total(each, by_rule=False) / total(found.full, by_rule=False)
+        for name, found in scales.items()
+        for each in found.budgets
+    }
     trained = {
         name: (regime(each, "lora r=8").trainable or 0) / (each.full.trainable or 1) for name, each in scales.items()
     }
