@@ -1,8 +1,8 @@
 """The closed form of a step: how many storages of each size stand at each of its moments.
 
-A size is a product of lengths (sizes.py), and how many there are of it is affine in the number of layers. Three traces
-give the form, each with another depth and at a point of its own: every size is read off its trace alone, so what holds
-for one trace is a prediction for the others. A form is given only where all three say the same of every moment; then
+A size is a product of lengths (sizes.py), and how many there are of it is affine in the number of layers. A few traces
+give the form, each with other depths and at a point of its own: every size is read off its trace alone, so what holds
+for one trace is a prediction for the others. A form is given only where all say the same of every moment; then
 it is exact at any rows, tokens and rank, to the allocator's rounding, until a length in the config (a window, say) is
 passed.
 """
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfcount.simulation.depth import REPEATS, Pattern, affine, keyed
+from hfcount.simulation.depth import Pattern, Repeats, affine, keyed
 from hfcount.simulation.peak import BUCKETS, PHASES, Moment, Simulation, curve, entries_of
 from hfcount.simulation.sizes import Length, Point, Size
 
@@ -135,8 +135,8 @@ class Reading:
     rounding: int
 
 
-def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: int) -> Reading:
-    """Read a trace of a model with so many repeats of its pattern of layers (of all its layers, without one)."""
+def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: Repeats) -> Reading:
+    """Read a trace of a model with so many repeats of its patterns of layers (of all its layers, without one)."""
     table = entries_of(ledger)
     lines = curve(ledger, table)
     lines = keyed(lines.assign(time=lines.index), pattern, repeats)
@@ -194,7 +194,7 @@ def form_of(readings: Sequence[Reading], point: Point, pattern: Pattern | None) 
     flops = _flops_at_depth(readings, pattern)
     if counts is None or flops is None or any(each.inputs != last.inputs for each in readings):
         return None
-    moved = (lambda path: pattern.at_depth(path, REPEATS[-1])) if pattern else str
+    moved = (lambda path: pattern.at_depth(path, pattern.traces[-1])) if pattern else str
     storages = [next(each.storages[kind] for each in reversed(readings) if kind in each.storages) for kind in kinds]
     phases = moments.get_level_values("phase")
     rows = _maximal(counts, phases.to_numpy())
@@ -210,7 +210,7 @@ def form_of(readings: Sequence[Reading], point: Point, pattern: Pattern | None) 
         inputs=last.inputs,
         rounding=last.rounding,
         point=point,
-        traced=tuple(pattern.layers(repeats) for repeats in REPEATS) if pattern else (),
+        traced=pattern.traced if pattern else (),
     )
 
 

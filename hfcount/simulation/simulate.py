@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils._pytree import tree_leaves
 
-from hfcount.simulation.depth import REPEATS, pattern_of, with_layers
+from hfcount.simulation.depth import Repeats, pattern_of, shallow_bench
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.form import StepForm, form_of, reading
 from hfcount.simulation.ledger import Ledger
@@ -26,19 +26,22 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_WHOLE: tuple[Repeats, ...] = ((),) * 3
+"""Traces of a model that is traced with all its layers."""
+
 
 def simulate(
     bench: Workbench, wished: Wished, run: Run, *, whole: bool = False, seconds: float | None = None
 ) -> Simulation:
     """The step of `bench`'s model that is wished for, under fake tensors.
 
-    A deep model is extrapolated from three shallow traces where they prove that it can be; `whole` asks for every
+    A deep model is extrapolated from a few shallow traces where they prove that it can be; `whole` asks for every
     layer, and so for the curve. Raises TimeIsUp after `seconds`, and what torch raises for an operation that has no
     fake form.
     """
     begun = time.monotonic()
     found = None
-    if not whole and pattern_of(bench.model) is not None:
+    if not whole and pattern_of(bench) is not None:
         form = step_form(bench, wished, run, free=(), seconds=seconds)
         found = None if form is None else form.at(form.point.values)
     if found is None:
@@ -62,15 +65,14 @@ def step_form(
     """
     values = values_of(wished, run)
     free = tuple(each for each in free if each in values and (each != ROWS or run.batch > 1))
-    chosen = points(values, free, _sides(bench), most=_most(bench), count=len(REPEATS))
+    pattern = pattern_of(bench)
+    traces = _WHOLE if pattern is None else pattern.traces
+    chosen = points(values, free, _sides(bench), most=_most(bench), count=len(traces))
     if chosen is None:
         return None
-    pattern = pattern_of(bench.model)
     begun, readings = time.monotonic(), []
-    for repeats, point in zip(REPEATS, chosen, strict=True):
-        shallow = bench
-        if pattern is not None:
-            shallow = bench.with_config(with_layers(bench.loaded.config, pattern.layers(repeats)))
+    for repeats, point in zip(traces, chosen, strict=True):
+        shallow = bench if pattern is None else shallow_bench(bench, repeats)
         left = None if seconds is None else max(0.001, seconds - (time.monotonic() - begun))
         ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
         readings.append(reading(ledger, point, pattern, repeats))
