@@ -278,7 +278,9 @@ def _kind(layer: nn.Module, index: int, depth: int, config: Any) -> tuple[Any, .
 def _told(module: nn.Module) -> tuple[Any, ...]:
     """What a module was told: its words and its yes or no, and which of its fields are None."""
     return tuple(
-        (name, value) for name, value in sorted(vars(module).items()) if value is None or isinstance(value, (bool, str))
+        (name, value)
+        for name, value in sorted(vars(module).items())
+        if value is None or isinstance(value, (bool, str))
     )
 
 

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils._pytree import tree_leaves
 
+from hfcount.deadline import Overdue
 from hfcount.simulation.depth import Repeats, pattern_of, shallow_bench
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.form import StepForm, form_of, reading
-from hfcount.simulation.ledger import Ledger
+from hfcount.simulation.ledger import Ledger, TimeIsUp
 from hfcount.simulation.peak import BUCKETS, PHASES, Simulation, curve, entries_of, largest, peaks
 from hfcount.simulation.sizes import RANK, ROWS, SYMBOLS, TOKENS, Point, points
 from hfcount.simulation.step import Run, run_step
@@ -74,7 +75,14 @@ def step_form(
     for repeats, point in zip(traces, chosen, strict=True):
         shallow = bench if pattern is None else shallow_bench(bench, repeats)
         left = None if seconds is None else max(0.001, seconds - (time.monotonic() - begun))
-        ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
+        try:
+            ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
+        except (Overdue, TimeIsUp):
+            raise
+        except Exception:
+            if pattern is None:
+                raise
+            return None  # a config may read a layer by its number, which a shallow copy lacks
         readings.append(reading(ledger, point, pattern, repeats))
     return form_of(readings, chosen[-1], pattern)
 
