@@ -17,8 +17,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 ROWS, TOKENS, RANK = "b", "s", "r"
 SYMBOLS = (ROWS, TOKENS, RANK)
 _SHIFTS = (1, -1)
-_MULTIPLES = (8, 32, 128)
-"""What CUDA's attention kernels pad to (cuda.py)."""
+_MULTIPLES = (8, 16, 32, 128)
+"""What CUDA's attention kernels pad to (cuda.py; 16 for a mask's gradient, attention_backward.cu)."""
 
 _SMALLEST = 11
 _CHOICES = 160
