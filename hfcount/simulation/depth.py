@@ -7,7 +7,7 @@ and a text model) is traced with 2 of each, then with 3 of each stack alone, the
 first and the last repeat of each stack, and of all that stands outside the layers, is found in all traces; the last
 trace proves that it is affine, without products of depths; and its value at full depth follows. Operations in the
 middle lie between those at the ends, since they are affine in the layer's index too. The optimizer's step has no
-layers: its highest moment is taken as a whole, and proven in the same way.
+layers: its highest moments are taken as a whole, and proven in the same way.
 
 Which field of the config a stack's depth is, is found by trying: a copy with another number there has another number
 of layers in this stack, and is the same elsewhere. What is not affine is traced at its full depth.
@@ -319,20 +319,33 @@ def with_layers(config: Any, pattern: Pattern, repeats: Repeats) -> Any:
 def keyed(lines: pd.DataFrame, pattern: Pattern | None, repeats: Repeats) -> pd.DataFrame:
     """The moments of a shallow trace that all depths have, with a key for each: phase, region, and which in it.
 
-    Those in middle layers are left out, and the optimizer's step is one moment, its highest. Without a pattern all
-    moments are kept.
+    Those in middle layers are left out, and of the optimizer's step all that cannot be its highest. Without a pattern
+    all moments are kept.
     """
+    import pandas as pd
+
     regions = {each: "outside" if pattern is None else pattern.region(each, repeats) for each in set(lines["module"])}
     found = lines.assign(region=lines["module"].map(regions))
     found = found[found["region"] != ""]
     found["order"] = found.groupby(["phase", "region"]).cumcount()
     step = found["phase"] == "step"
     if step.any() and pattern is not None:
-        highest = found.loc[step, list(BUCKETS)].sum(axis=1).idxmax()
-        found = found[~step | (found.index == highest)]
-        found.loc[found["phase"] == "step", "region"] = "step"
-        found.loc[found["phase"] == "step", "order"] = 0
+        highest = found.loc[_highest(found[step])]
+        found = pd.concat([found[~step], highest.assign(region="step", order=range(len(highest)))])
     return found.set_index(["phase", "region", "order"])
+
+
+def _highest(step: pd.DataFrame) -> list[Any]:
+    """The moments of an optimizer's step that can be its highest at some depth, in their order.
+
+    Gradients go as it steps, so a later moment is higher only if it has more that is there for a moment. Those that
+    have more than all before them are few, whatever the depth: of many layers alike the first counts.
+    """
+    total = step[list(BUCKETS)].sum(axis=1)
+    lasting = total - step["temporary"] - step["rounding"]
+    best = total.groupby(lasting, sort=False).idxmax().sort_values()
+    passing = step.loc[best, "temporary"]
+    return list(passing.index[passing > passing.cummax().shift(fill_value=-1)])
 
 
 def affine(values: Sequence[Any], repeats: Repeats) -> np.ndarray | None:
