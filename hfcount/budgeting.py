@@ -15,7 +15,6 @@ from hfcount.budget.kv_cache import kv_cache_bytes
 from hfcount.budget.optimizers import optimizer as optimizer_called
 from hfcount.budget.recipes import BYTES, Precision, named, recipe
 from hfcount.budget.sharding import check_sharding, share
-from hfcount.classes import text_config
 from hfcount.errors import BadInput
 from hfcount.lora import LoraOptions
 from hfcount.lora.attach import Refused
@@ -48,7 +47,7 @@ class Way:
         gradient_checkpointing: each layer keeps its input alone.
         quantization: "nf4", "fp4" or "int8"; double_quant: its statistics quantized once more.
         kbit_upcast: whether QLoRA's other parameters become fp32; None for what the recipe does.
-        sharding, devices, offload: see simulation/sharding.py; with `offload` what is divided lies in the host's memory.
+        sharding, devices: see simulation/sharding.py; offload: what is divided lies in the host's memory.
         stepping: how the optimizer goes over its tensors in a simulated step: "foreach" (torch's default on CUDA),
             "loop" or "fused".
         reentrant: checkpointing as torch did it first; accumulation: batches before a step. For simulated steps too.
@@ -152,9 +151,9 @@ def usual_seq(bench: Workbench) -> int:
 
 
 def described(bench: Workbench, way: Way, regime: str, rank: int | None, targets: str | tuple[str, ...]) -> Budget:
-    """Return what a regime trains and freezes, without what it takes; where the model cannot have it, `reason` says why.
+    """Return what a regime trains and freezes, without what it takes.
 
-    LoRA's base is frozen, QLoRA's quantized besides.
+    LoRA's base is frozen, QLoRA's quantized besides. Where the model cannot have the regime, `reason` says why.
     """
     if regime == "full":
         return Budget(regime=regime, trainable=bench.parameters, frozen=0)
@@ -247,7 +246,8 @@ def unreached_notes(bench: Workbench) -> list[str]:
     """Return a note on the parameters that no gradient reaches, or on why that is not known."""
     reach = _reach(bench)
     if reach.reason:
-        return [f"gradients and optimizer are counted for every trained parameter: no step could be tried ({reach.reason})"]
+        counted = "gradients and optimizer are counted for every trained parameter"
+        return [f"{counted}: no step could be tried ({reach.reason})"]
     if not reach.names:
         return []
     rows = bench.table[bench.table["name"].isin(reach.names)]
@@ -266,7 +266,7 @@ def _unconverted(bench: Workbench, way: Way, quantized: Quantized | None) -> int
 
 
 def inference_budget(bench: Workbench, way: Way) -> Budget:
-    """Return the weights to serve from, and the key-value cache of `batch` rows of `seq` tokens; no activations are kept."""
+    """Return the weights to serve from, and the key-value cache of `batch` rows of `seq` tokens."""
     assert way.seq is not None
     base = way.adapters.base
     tensors = bench.frozen(dataclasses.replace(way.adapters, upcast=False))

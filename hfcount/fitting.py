@@ -1,4 +1,4 @@
-"""Does it fit? For each regime of a model whether a GPU has room for its step, and how far it could be stretched there."""
+"""Does it fit? Whether a GPU has room for each regime's step, and how far it could be stretched there."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ def fits(found: Memory, chosen: Sequence[Gpu] = (), *, headroom: str | None = No
 
 
 def _fit(gpu: Gpu, regime: str, needs: int, headroom: str | None) -> Fit:
-    return Fit(gpu=gpu, regime=regime, needs_bytes=needs, reserve_bytes=reserve_bytes(headroom, gpu.total_bytes, needs))
+    return Fit(
+        gpu=gpu, regime=regime, needs_bytes=needs, reserve_bytes=reserve_bytes(headroom, gpu.total_bytes, needs)
+    )
 
 
 def smallest(answers: Sequence[Fit]) -> tuple[Fit, ...]:

@@ -134,8 +134,8 @@ class Memory(Charted):
         budgets: in the order asked.
         batch, seq: rows a device, and tokens a row.
         precision, recipe: the recipe's name and what it says.
-        optimizer, attention, device, gradient_checkpointing, double_quant, quantization, sharding, devices, offload: as
-            asked.
+        optimizer, attention, device, gradient_checkpointing, double_quant, quantization: as asked.
+        sharding, devices, offload: as asked.
         warnings: what is odd in what was asked; notes: what a reader must know; a line each.
         versions: of the packages that the figures depend on.
         comparisons: of simulated steps, each lasting bucket beside its closed form, where that was asked.

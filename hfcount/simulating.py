@@ -1,4 +1,4 @@
-"""`memory` of a model on the bench: each regime's figures are those at the peak of its real step, run without memory."""
+"""`memory` of a model on the bench: the figures are those at the peak of each regime's step, run without memory."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def memory_of(
 
     A regime whose step cannot be simulated, within `seconds` where these are given, has its lasting buckets by their
     closed forms and an estimate of its activations; a note says why. So has every regime where the `method` is
-    "closed-form". A way to shard that is not simulated is refused. `detail` holds the lasting buckets against their closed forms; `curves`
-    has every layer run, so that the curve of memory is known.
+    "closed-form". A way to shard that is not simulated is refused. `detail` holds the lasting buckets against their
+    closed forms; `curves` has every layer run, so that the curve of memory is known.
     """
     way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
     until = None if seconds is None else time.monotonic() + seconds
@@ -131,10 +131,14 @@ class _NotAsked(Exception):
 
 def _rows(asked: Asked) -> list[tuple[str, int | None]]:
     """The regimes and ranks that are asked, a row each."""
-    usual = {"lora": LORA_RANKS, "qlora": QLORA_RANKS}
-    return [
-        (regime, rank) for regime in asked.regimes for rank in ((asked.ranks or usual[regime]) if regime in usual else [None])
-    ]
+    found: list[tuple[str, int | None]] = []
+    for regime in asked.regimes:
+        ranks = asked.ranks or _USUAL_RANKS.get(regime, ())
+        found += [(regime, rank) for rank in ranks] if regime in _USUAL_RANKS else [(regime, None)]
+    return found
+
+
+_USUAL_RANKS = {"lora": LORA_RANKS, "qlora": QLORA_RANKS}
 
 
 def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
@@ -143,7 +147,9 @@ def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
     return dataclasses.replace(budget, activations_rule_bytes=rule)
 
 
-def _step(bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bool, seconds: float | None) -> Simulation:
+def _step(
+    bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bool, seconds: float | None
+) -> Simulation:
     what, run = wished(bench, way, budget, asked), run_of(way)
     if whole:
         return simulate(bench, what, run, whole=True, seconds=seconds)

@@ -4,8 +4,8 @@
     python scripts/report_training_memory.py --models gpt2,t5   # of these alone
     python scripts/report_training_memory.py --write            # and put it into docs/simulation.md
 
-A cell is simulated twice: with every layer, and, where the layers repeat, with its depth extrapolated from three
-shallow models. Of several measurements of one cell on one device the last counts.
+A cell is simulated twice: with every layer, and, where the layers repeat, with its depth extrapolated from shallow
+models. Of several measurements of one cell on one device the last counts.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ def held(line: Mapping[str, Any], *, depth: bool = True) -> Held:
     bench = bench_of(cell.model)
     whole = simulate(bench, wished(cell), run_of(cell), whole=True)
     shallow = None
-    if depth and pattern_of(bench.model) is not None:
+    if depth and pattern_of(bench) is not None:
         found = simulate(bench, wished(cell), run_of(cell))
         shallow = found.peak.bytes if found.traced else None
     phases = {phase: moment.bytes for phase, moment in whole.phases.items()}

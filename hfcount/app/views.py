@@ -8,9 +8,9 @@ from typing import Any
 
 from hfcount.app.answers import Answer
 from hfcount.components import COMPONENTS
+from hfcount.fitting import FITS, TIGHT
 from hfcount.formulas import pretty
 from hfcount.formulas.latex import symbol_latex
-from hfcount.fitting import FITS, TIGHT
 from hfcount.memory_answer import BUCKETS
 from hfcount.reports.html.bars import colour
 from hfcount.reports.memory import TITLES

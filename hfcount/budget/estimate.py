@@ -25,9 +25,7 @@ def lab_rule(config: Any, *, batch: int, seq: int) -> int | None:
     return 16 * batch * seq * width * depth
 
 
-def estimated_activations(
-    model: PreTrainedModel, precision: Precision, *, rows: int, checkpointing: bool
-) -> int:
+def estimated_activations(model: PreTrainedModel, precision: Precision, *, rows: int, checkpointing: bool) -> int:
     """Return the bytes kept if every matrix keeps its input and every norm its input in fp32, for `rows` tokens.
 
     1. Linear layers of one module with inputs of one size share them: their input is counted once, and the outputs of

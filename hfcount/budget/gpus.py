@@ -127,9 +127,7 @@ def reserve_bytes(headroom: str | None, total: int, peak: int) -> tuple[int, int
     True
     """
     if headroom is None:
-        least, most = (
-            context + round(share * peak) for context, share in zip(CONTEXT, ALLOCATOR, strict=True)
-        )
+        least, most = (context + round(share * peak) for context, share in zip(CONTEXT, ALLOCATOR, strict=True))
         return least, most
     match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(%|GiB|MiB|GB|MB)\s*", headroom, re.IGNORECASE)
     if match is None:

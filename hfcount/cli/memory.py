@@ -70,9 +70,9 @@ def command(
     way = {
         "batch": batch, "seq": seq, "precision": precision, "optimizer": optimizer, "attention": attention,
         "device": device, "gradient_checkpointing": gradient_checkpointing, "quantization": quantization,
-        "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices, "offload": offload,
-        "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation, "keeps_outputs": keep_outputs,
-        "zero_grad": zero_grad,
+        "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices,
+        "offload": offload, "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation,
+        "keeps_outputs": keep_outputs, "zero_grad": zero_grad,
     }  # fmt: skip
     way |= {"detail": simulate, "curves": simulate and (plot is not None or written is Format.html)}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)

@@ -57,12 +57,8 @@ Simulate = Annotated[
     bool, typer.Option("--simulate", help="Show the step: its largest tensors, its operations, its closed forms.")
 ]
 Formula = Annotated[bool, typer.Option("--formula", help="Show each peak as a polynomial in b, s and r.")]
-Stepping = Annotated[
-    str, typer.Option(metavar="NAME", help="The optimizer's loop: foreach, loop or fused.")
-]
-Reentrant = Annotated[
-    bool, typer.Option("--reentrant", help="Checkpointing as torch did it first.")
-]
+Stepping = Annotated[str, typer.Option(metavar="NAME", help="The optimizer's loop: foreach, loop or fused.")]
+Reentrant = Annotated[bool, typer.Option("--reentrant", help="Checkpointing as torch did it first.")]
 Accumulation = Annotated[int, typer.Option(help="Batches before a step of the optimizer.")]
 KeepOutputs = Annotated[
     bool,
@@ -85,9 +81,7 @@ Gpu = Annotated[
 ]
 FitOption = Annotated[
     bool,
-    typer.Option(
-        "--fit", help="The largest batch, seq and r on --gpu; without it, the smallest GPU for each regime."
-    ),
+    typer.Option("--fit", help="The largest batch, seq and r on --gpu; without it, the smallest GPU for each regime."),
 ]
 AllGpus = Annotated[bool, typer.Option("--all", help="With --fit and no --gpu: every GPU, yes or no.")]
 Headroom = Annotated[

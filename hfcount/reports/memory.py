@@ -84,7 +84,9 @@ def total_rows(found: Memory, unit: tuple[str, int]) -> list[list[str]]:
             continue
         plain, checkpointed = each.peak_plain_bytes, each.peak_checkpointing_bytes
         if each.method != "simulated":
-            plain, checkpointed = (None, each.total_bytes) if found.gradient_checkpointing else (each.total_bytes, None)
+            plain, checkpointed = (
+                (None, each.total_bytes) if found.gradient_checkpointing else (each.total_bytes, None)
+            )
         rows.append(
             [
                 regime_name(each),
@@ -151,7 +153,9 @@ def _verdict_line(gpu: str, rows: Sequence[Fit]) -> Text:
     for verdict, words in told.items():
         names = [regime_title(each.regime) for each in rows if each.verdict == verdict]
         if names:
-            parts.append(Text(f"{', '.join(names)} {words if len(names) == 1 else many[verdict]}", VERDICTS[verdict][1]))
+            parts.append(
+                Text(f"{', '.join(names)} {words if len(names) == 1 else many[verdict]}", VERDICTS[verdict][1])
+            )
     return said + Text("; ").join(parts)
 
 
@@ -181,9 +185,7 @@ def _forms(found: Memory) -> list[RenderableType]:
     shown = [each for each in found.budgets if each.form]
     if not shown:
         return []
-    lines: list[RenderableType] = [
-        Text("\nTensors at the peak in bytes: b rows of s tokens, rank r", style="bold")
-    ]
+    lines: list[RenderableType] = [Text("\nTensors at the peak in bytes: b rows of s tokens, rank r", style="bold")]
     for each in shown:
         lines.append(below(Text.assemble((f"{regime_name(each)}: ", "bold"), pretty(str(each.form)), overflow="fold")))
     return lines
@@ -241,7 +243,9 @@ def fit_rows(fits: Sequence[Fit]) -> list[list[str]]:
 def _fit_notes(fits: Sequence[Fit]) -> list[RenderableType]:
     """What the figures are, what would make a regime fit, and where a GPU's memory was read."""
     lines: list[RenderableType] = [
-        below("with reserve: the driver, the CUDA context and what torch's allocator holds besides, from least to most")
+        below(
+            "with reserve: the driver, the CUDA context and what torch's allocator holds besides, from least to most"
+        )
     ]
     if any(each.batch is not None for each in fits):
         lines.append(below("batch, seq, r: the largest with the same verdict, each with the others as asked"))
@@ -251,7 +255,9 @@ def _fit_notes(fits: Sequence[Fit]) -> list[RenderableType]:
             lines.append(below(f"{regime_title(each.regime)} would fit on {each.gpu.name} with {said}"))
     shown = {each.gpu.name: each.gpu for each in fits}
     if len(shown) <= 4:
-        lines += [below(f"{each.name}: {memory_with_unit(each.total_bytes)} ({each.source})") for each in shown.values()]
+        lines += [
+            below(f"{each.name}: {memory_with_unit(each.total_bytes)} ({each.source})") for each in shown.values()
+        ]
     return lines
 
 

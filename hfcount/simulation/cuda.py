@@ -62,7 +62,7 @@ def _attention_backward(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, t
     query, key, value = arguments[1:4]
     batch, heads, length, width = query.shape
     rows = (batch, heads, length + -length % 128)
-    found = [(torch.float32, rows)]
+    found: list[tuple[torch.dtype, tuple[int, ...]]] = [(torch.float32, rows)]
     if query.element_size() == 2:
         found.append((torch.float32, (*rows, width + -width % 32)))
     if key.shape[1] != heads:

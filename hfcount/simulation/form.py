@@ -1,8 +1,8 @@
 """The closed form of a step: how many storages of each size stand at each of its moments.
 
-A size is a product of lengths (sizes.py), and how many there are of it is affine in the number of layers. Three traces
-give the form, each with another depth and at a point of its own: every size is read off its trace alone, so what holds
-for one trace is a prediction for the others. A form is given only where all three say the same of every moment; then
+A size is a product of lengths (sizes.py), and how many there are of it is affine in the number of layers. A few traces
+give the form, each with other depths and at a point of its own: every size is read off its trace alone, so what holds
+for one trace is a prediction for the others. A form is given only where all say the same of every moment; then
 it is exact at any rows, tokens and rank, to the allocator's rounding, until a length in the config (a window, say) is
 passed.
 """
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from hfcount.simulation.depth import REPEATS, Pattern, affine, keyed
+from hfcount.simulation.depth import Pattern, Repeats, affine, keyed
 from hfcount.simulation.ledger import HOST
 from hfcount.simulation.peak import BUCKETS, PHASES, Moment, Simulation, curve, entries_of
-from hfcount.simulation.sizes import Length, Point, Size, multiple_of
+from hfcount.simulation.sizes import Length, Point, Size, multiples_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -157,7 +157,7 @@ def polynomial(terms: Mapping[tuple[Length, ...], int]) -> str:
 class Reading:
     """One trace, read at its point: how many storages of each kind stood at each moment that all depths have."""
 
-    moments: pd.MultiIndex
+    moments: pd.Index
     modules: tuple[str, ...]
     storages: Mapping[tuple[str, Size], Storage]
     counts: np.ndarray
@@ -166,26 +166,26 @@ class Reading:
     rounding: int
 
 
-def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: int) -> Reading:
-    """Read a trace of a model with so many repeats of its pattern of layers (of all its layers, without one)."""
+def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: Repeats) -> Reading:
+    """Read a trace of a model with so many repeats of its patterns of layers (of all its layers, without one)."""
     table = entries_of(ledger)
     lines = curve(ledger, table)
     lines = keyed(lines.assign(time=lines.index), pattern, repeats)
-    sizes: dict[tuple[int, tuple[int, ...], int], Size] = {}
+    sizes: dict[tuple[int, tuple[int, ...], tuple[int, ...]], Size] = {}
     kinds: dict[tuple[str, Size], int] = {}
     examples: dict[tuple[str, Size], Storage] = {}
     codes = np.empty(len(table), dtype=np.int64)
     for index, (number, bucket, module, name, shape, dtype) in enumerate(
         zip(*(table[each] for each in ("bytes", "bucket", "module", "name", "shape", "dtype")), strict=True)
     ):
-        multiple = multiple_of(name)
-        if (size := sizes.get((number, shape, multiple))) is None:
-            size = Size(number) if bucket == "workspace" else point.bytes(number, shape, multiple=multiple)
-            sizes[number, shape, multiple] = size
+        multiples = multiples_of(name)
+        if (size := sizes.get((number, shape, multiples))) is None:
+            size = Size(number) if bucket == "workspace" else point.bytes(number, shape, multiples=multiples)
+            sizes[number, shape, multiples] = size
         kind = (bucket, size)
         codes[index] = kinds.setdefault(kind, len(kinds))
         if kind not in examples:
-            sides = tuple(point.size(side, multiple=multiple) for side in shape)
+            sides = tuple(point.size(side, multiples=multiples) for side in shape)
             examples[kind] = Storage(bucket, size, module, name, sides, dtype)
     change = np.zeros((len(ledger.log) + 1, len(kinds)), dtype=np.int32)
     np.add.at(change, (table["born"].to_numpy(), codes), 1)
@@ -227,7 +227,7 @@ def form_of(readings: Sequence[Reading], point: Point, pattern: Pattern | None) 
     flops = _flops_at_depth(readings, pattern)
     if counts is None or flops is None or any(each.inputs != last.inputs for each in readings):
         return None
-    moved = (lambda path: pattern.at_depth(path, REPEATS[-1])) if pattern else str
+    moved = (lambda path: pattern.at_depth(path, pattern.traces[-1])) if pattern else str
     storages = [next(each.storages[kind] for each in reversed(readings) if kind in each.storages) for kind in kinds]
     phases = moments.get_level_values("phase")
     rows = _maximal(counts, phases.to_numpy())
@@ -238,12 +238,12 @@ def form_of(readings: Sequence[Reading], point: Point, pattern: Pattern | None) 
             for each in (storages[index] for index in used.tolist())
         ),
         moments=tuple((str(phases[row]), moved(last.modules[row])) for row in rows),
-        counts=counts[np.ix_(rows, used)],
+        counts=counts[rows][:, used],
         flops=flops,
         inputs=last.inputs,
         rounding=last.rounding,
         point=point,
-        traced=tuple(pattern.layers(repeats) for repeats in REPEATS) if pattern else (),
+        traced=pattern.traced if pattern else (),
     )
 
 
@@ -255,7 +255,7 @@ def at_depth(values: Sequence[Any], pattern: Pattern | None) -> np.ndarray | Non
     return first if all(np.array_equal(first, each) for each in others) else None
 
 
-def _aligned(found: Reading, moments: pd.MultiIndex, kinds: Sequence[tuple[str, Size]]) -> np.ndarray:
+def _aligned(found: Reading, moments: pd.Index, kinds: Sequence[tuple[str, Size]]) -> np.ndarray:
     """The counts at `moments` of `kinds`; 0 where a trace has none."""
     rows = slice(None) if found.moments.equals(moments) else found.moments.get_indexer(moments)
     places = {kind: index for index, kind in enumerate(found.storages)}

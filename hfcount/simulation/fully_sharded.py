@@ -51,7 +51,8 @@ def fully_sharded(subject: Subject, precision: Precision, devices: int, *, offlo
         if offload:
             how["offload_policy"] = fsdp.CPUOffloadPolicy(pin_memory=False)
         for unit, last in units(subject):
-            fsdp.fully_shard(unit, **how, **({"reshard_after_forward": False} if last else {}))
+            again = {"reshard_after_forward": False} if last else {}
+            fsdp.fully_shard(unit, **how, **again)  # type: ignore[call-overload]
         subject.model._get_fsdp_state()._lazy_init()  # type: ignore[operator, union-attr]  # which a first step does
         yield FullySharded(subject.model)
 

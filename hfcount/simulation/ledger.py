@@ -223,15 +223,16 @@ class Ledger(TorchDispatchMode):
         key = storage._cdata
         if key in self._alive:
             return self.entries[self._alive[key][0]]
+        sides = _laid_out(tensor, storage.nbytes())
         entry = Entry(
-            bytes=storage.nbytes(),
+            bytes=max(storage.nbytes(), math.prod(sides) * tensor.itemsize if sides != tensor.shape else 0),
             born=self.now,
             died=None,
             phase=self.phase,
             kind=HOST if elsewhere else self.kind,
             module=module,
             name=name,
-            shape=tuple(tensor.shape),
+            shape=sides,
             dtype=str(tensor.dtype).removeprefix("torch."),
         )
         self._alive[key] = (len(self.entries), weakref.ref(storage, lambda _: self._freed(key)))
@@ -249,6 +250,21 @@ class Ledger(TorchDispatchMode):
 
         rows = [[getattr(each, column) for column in COLUMNS] for each in self.entries]
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"bytes": "int64", "born": "int64", "died": "Int64"})
+
+
+def _laid_out(tensor: torch.Tensor, size: int) -> tuple[int, ...]:
+    """The sides of a tensor as it lies in a storage of that many bytes: a kernel may have padded its rows.
+
+    Torch's cache of fake results (`_get_output_tensor_from_cache_entry`) cuts off what stands behind the last row.
+    """
+    sides = tuple(tensor.shape)
+    if tensor.layout != torch.strided or tensor.dim() < 2 or tensor.stride(-1) != 1 or tensor.stride(-2) <= sides[-1]:
+        return sides
+    *outer, row = sides
+    apart = tensor.stride(-2)
+    dense = all(tensor.stride(each) == tensor.stride(each + 1) * sides[each + 1] for each in range(len(outer) - 1))
+    whole = math.prod(outer) * apart
+    return (*outer, apart) if dense and size // tensor.itemsize in (whole, whole - apart + row) else sides
 
 
 def _parts(tensor: Any) -> Iterator[torch.Tensor]:

@@ -7,13 +7,12 @@ gradient, and torch's optimizers keep no state for what has none.
 from __future__ import annotations
 
 import dataclasses
-import re
 
 from hfcount.budget.recipes import recipe
 from hfcount.deadline import Overdue
 from hfcount.errors import BadInput, one_line
 from hfcount.limits import memory_limit
-from hfcount.simulation.depth import REPEATS, Pattern, pattern_of, with_layers
+from hfcount.simulation.depth import Pattern, pattern_of, shallow_bench
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.step import reached_names
 from hfcount.simulation.subject import Wished, materialize, skeleton_of
@@ -50,11 +49,8 @@ def left_out(bench: Workbench) -> Reach:
 
 
 def _left_out(bench: Workbench) -> Reach:
-    pattern = pattern_of(bench.model)
-    shallow = bench
-    if pattern is not None:
-        shallow = bench.with_config(with_layers(bench.loaded.config, pattern.layers(REPEATS[0])))
-    reached, ran = _step_of(shallow)
+    pattern = pattern_of(bench)
+    reached, ran = _step_of(bench if pattern is None else shallow_bench(bench, pattern.traces[0]))
     rows = zip(bench.table["name"], bench.table["aliases"], strict=True)
     modules = (path for path, _ in bench.model.named_modules())
     return Reach(
@@ -83,10 +79,4 @@ def _step_of(bench: Workbench) -> tuple[frozenset[str], frozenset[str]]:
 
 def _in_shallow(name: str, pattern: Pattern | None) -> str:
     """Return the name of the parameter or module of the copy that does the same."""
-    if pattern is None:
-        return name
-    found = re.fullmatch(rf"(.*\b{re.escape(pattern.stack)}\.)(\d+)(|\..*)", name)
-    if found is None:
-        return name
-    before, index, after = found.groups()
-    return f"{before}{pattern.in_shallow(int(index), REPEATS[0])}{after}"
+    return name if pattern is None else pattern.in_shallow(name, pattern.traces[0])

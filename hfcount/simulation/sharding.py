@@ -67,8 +67,9 @@ def divided(subject: Subject, wished: Wished, sharding: Sharding | None) -> Iter
     if sharding is None:
         yield Undivided()
     elif sharding.mode == "fsdp":
-        how = {"devices": sharding.devices, "offload": sharding.offload}
-        with fully_sharded.fully_sharded(subject, wished.precision, **how) as division:
+        with fully_sharded.fully_sharded(
+            subject, wished.precision, devices=sharding.devices, offload=sharding.offload
+        ) as division:
             yield division
     else:
         settings = zero.Settings.automatic(subject.base.config)

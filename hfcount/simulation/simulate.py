@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils._pytree import tree_leaves
 
-from hfcount.simulation.depth import REPEATS, Pattern, pattern_of, with_layers
+from hfcount.deadline import Overdue
+from hfcount.simulation.depth import Pattern, Repeats, ends_of, pattern_of, shallow_bench
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.form import StepForm, form_of, reading
-from hfcount.simulation.ledger import HOST, Ledger
+from hfcount.simulation.ledger import HOST, Ledger, TimeIsUp
 from hfcount.simulation.peak import BUCKETS, PHASES, Simulation, curve, entries_of, largest, peaks
 from hfcount.simulation.sharding import as_kept, check, divided
 from hfcount.simulation.sizes import RANK, ROWS, SYMBOLS, TOKENS, Point, points
@@ -27,13 +28,16 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+_WHOLE: tuple[Repeats, ...] = ((),) * 3
+"""Traces of a model that is traced with all its layers."""
+
 
 def simulate(
     bench: Workbench, wished: Wished, run: Run, *, whole: bool = False, seconds: float | None = None
 ) -> Simulation:
     """The step of `bench`'s model that is wished for, under fake tensors.
 
-    A deep model is extrapolated from three shallow traces where they prove that it can be; `whole` asks for every
+    A deep model is extrapolated from a few shallow traces where they prove that it can be; `whole` asks for every
     layer, and so for the curve. Raises TimeIsUp after `seconds`, and what torch raises for an operation that has no
     fake form.
     """
@@ -62,18 +66,25 @@ def step_form(
     from two on. None where the traces do not agree. Raises as `simulate` does.
     """
     values = values_of(wished, run)
+    check(bench, wished, run)
     free = tuple(each for each in free if values.get(each, 1) > 1)
-    chosen = points(values, free, _sides(bench), most=_most(bench), count=len(REPEATS))
+    pattern = _pattern(bench, run)
+    traces = _WHOLE if pattern is None else pattern.traces
+    chosen = points(values, free, _sides(bench), most=_most(bench), count=len(traces))
     if chosen is None:
         return None
-    pattern = _pattern(bench, run)
     begun, readings = time.monotonic(), []
-    for repeats, point in zip(REPEATS, chosen, strict=True):
-        shallow = bench
-        if pattern is not None:
-            shallow = bench.with_config(with_layers(bench.loaded.config, pattern.layers(repeats)))
+    for repeats, point in zip(traces, chosen, strict=True):
+        shallow = bench if pattern is None else shallow_bench(bench, pattern.with_ends(repeats))
         left = None if seconds is None else max(0.001, seconds - (time.monotonic() - begun))
-        ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
+        try:
+            ledger = traced(shallow, *_at_point(wished, run, point), seconds=left)
+        except (Overdue, TimeIsUp):
+            raise
+        except Exception:
+            if pattern is None:
+                raise
+            return None  # a config may read a layer by its number, which a shallow copy lacks
         readings.append(reading(ledger, point, pattern, repeats))
     return form_of(readings, chosen[-1], pattern)
 
@@ -81,8 +92,8 @@ def step_form(
 def _pattern(bench: Workbench, run: Run) -> Pattern | None:
     """The pattern of layers to extrapolate; None where the step is one whose storages are not a layer's own."""
     if run.sharding is None:
-        return pattern_of(bench.model)
-    return pattern_of(bench.model, ends=1) if run.sharding.by_layer else None
+        return pattern_of(bench)
+    return ends_of(pattern_of(bench)) if run.sharding.by_layer else None
 
 
 def values_of(wished: Wished, run: Run) -> dict[str, int]:

@@ -16,9 +16,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 ROWS, TOKENS, RANK = "b", "s", "r"
 SYMBOLS = (ROWS, TOKENS, RANK)
-MULTIPLES = {"attention_backward": 128, "attention": 32, "_pad_": 8}
-"""What operators with these words in their names pad a number of tokens to: CUDA's attention kernels, and the masks that
-they are given (cuda.py)."""
+MULTIPLES = {
+    "flash_attention_backward": (128,),
+    "attention_backward": (128, 16),
+    "attention": (32,),
+    "_pad_": (8,),
+}
+"""What operators with these words in their names pad a number of tokens to (cuda.py).
+
+The first that fits counts. 16 is for the gradient of a mask (attention_backward.cu), 8 for a mask.
+"""
 
 _SMALLEST = 11
 _CHOICES = 160
@@ -46,9 +53,9 @@ SHIFTED = (Length(TOKENS, 1), Length(TOKENS, -1))
 """Lengths that losses make of the tokens' own."""
 
 
-def multiple_of(operator: str) -> int:
-    """What an operator may pad a number of tokens to; 1 for one that does not."""
-    return next((multiple for word, multiple in MULTIPLES.items() if word in operator), 1)
+def multiples_of(operator: str) -> tuple[int, ...]:
+    """What an operator may pad a number of tokens to."""
+    return next((multiples for word, multiples in MULTIPLES.items() if word in operator), ())
 
 
 @dataclasses.dataclass(frozen=True, order=True)
@@ -62,7 +69,7 @@ class Size:
         return self.coefficient * math.prod(each.at(values) for each in self.lengths)
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Point:
     """Values to trace at, a prime for each symbol that is free."""
 
@@ -70,26 +77,26 @@ class Point:
     free: tuple[str, ...] = ()
 
     @functools.cached_property
-    def _beside(self) -> dict[int, dict[int, Length]]:
-        """The lengths that kernels and losses make of the tokens' own, by value, for each multiple that may be padded to."""
-        if TOKENS not in self.free:
-            return {multiple: {} for multiple in (1, *MULTIPLES.values())}
-        shifted = {each.at(self.values): each for each in SHIFTED}
-        return {1: shifted} | {
-            multiple: {length.at(self.values): length} | shifted
-            for multiple in MULTIPLES.values()
-            for length in [Length(TOKENS, 0, multiple)]
+    def _beside(self) -> dict[tuple[int, ...], dict[int, Length]]:
+        """The lengths that losses make of the tokens' own, or kernels by padding to these multiples, by value."""
+        lengths = {
+            multiples: [*(Length(TOKENS, 0, each) for each in multiples), *SHIFTED]
+            for multiples in ((), *MULTIPLES.values())
+        }
+        free = TOKENS in self.free
+        return {
+            multiples: {each.at(self.values): each for each in found if free} for multiples, found in lengths.items()
         }
 
-    def size(self, number: int, *, multiple: int = 1) -> Size:
-        """Return a side, or a number that sides were multiplied to, as a size; a kernel may pad it to a `multiple`.
+    def size(self, number: int, *, multiples: tuple[int, ...] = ()) -> Size:
+        """Return a side, or a number that sides were multiplied to, as a size; a kernel may pad it to `multiples`.
 
         >>> point = Point({"b": 11, "s": 1009}, ("b", "s"))
         >>> [str(each) for each in point.size(11 * 1009 * 12).lengths], str(point.size(1010).lengths[0])
         (['b', 's'], '(s + 1)')
         """
         lengths: list[Length] = []
-        beside = self._beside[multiple]
+        beside = self._beside[multiples]
         for symbol in self.free if number and number not in beside else ():
             while number % self.values[symbol] == 0 and number not in beside:
                 number //= self.values[symbol]
@@ -99,12 +106,12 @@ class Point:
             number = 1
         return Size(number, tuple(sorted(lengths)))
 
-    def bytes(self, number: int, shape: Sequence[int], *, multiple: int = 1) -> Size:
+    def bytes(self, number: int, shape: Sequence[int], *, multiples: tuple[int, ...] = ()) -> Size:
         """Return the bytes of a storage as a size, by the sides of a tensor in it where they make it up."""
         elements = math.prod(shape)
         if not elements or number % elements:
-            return self.size(number, multiple=multiple)
-        sides = [self.size(side, multiple=multiple) for side in shape]
+            return self.size(number, multiples=multiples)
+        sides = [self.size(side, multiples=multiples) for side in shape]
         return Size(
             math.prod((each.coefficient for each in sides), start=number // elements),
             tuple(sorted(itertools.chain.from_iterable(each.lengths for each in sides))),
@@ -154,5 +161,5 @@ def _is_prime(number: int) -> bool:
 
 def _told(prime: int, sides: frozenset[int]) -> int:
     """How many lengths beside a number of tokens are told apart from each other and from the model's sides."""
-    lengths = (*SHIFTED, *(Length(TOKENS, 0, multiple) for multiple in MULTIPLES.values()))
+    lengths = (*SHIFTED, *(Length(TOKENS, 0, each) for multiples in MULTIPLES.values() for each in multiples))
     return len({each.at({TOKENS: prime}) for each in lengths} - {prime} - sides)

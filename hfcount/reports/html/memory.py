@@ -86,10 +86,12 @@ def _verdict(found: Memory) -> list[str]:
     """What the figures are, a sentence each."""
     said = []
     if any(each.method == "simulated" for each in found.budgets):
-        said.append("The total is the peak of the real step, run without memory, and the buckets are those at that moment.")
-    estimated = [regime_title(each.name) for each in found.budgets if each.basis]
-    if estimated:
-        said.append(f"Weights, gradients and optimizer state are exact for {', '.join(estimated)}; activations an estimate.")
+        said.append(
+            "The total is the peak of the real step, run without memory; the buckets are those at that moment."
+        )
+    if estimated := [regime_title(each.name) for each in found.budgets if each.basis]:
+        names = ", ".join(estimated)
+        said.append(f"Weights, gradients and optimizer state are exact for {names}; activations an estimate.")
     return said
 
 
@@ -129,4 +131,4 @@ def _tensor(row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _fit(each: Fit) -> dict[str, Any]:
-    return {"verdict": each.verdict, "cells": fit_rows([each])[0], "changes": [change.change for change in each.changes]}
+    return {"verdict": each.verdict, "cells": fit_rows([each])[0]}
