@@ -54,7 +54,6 @@ UNLIKE = {
     "loss": {"chunked": "chunked loss", "cut": "cut loss"},
     "fused": {True: "optimizer in the backward pass"},
     "offloaded": {"inputs": "layers' inputs on the host", "paged": "optimizer's state on the host", "model": "model on the host"},
-    "nominal": {},
 }  # fmt: skip
 """What a recipe does that is not simulated, in words."""
 
@@ -91,10 +90,12 @@ class Verdict:
         """What the recipe does that is not simulated."""
         found = ["this way to shard"] if self.budget is not None and self.budget.method == "closed-form" else []
         for name, value in self.row.get("how", {}).items():
-            words = UNLIKE.get(name, {})
-            found += [words[each] for each in (value if isinstance(value, list) else [value]) if each in words]
-            found += ["another number of parameters"] * (name == "nominal")
-            found += [f"without {', '.join(value)}"] * (name == "omits")
+            values = value if isinstance(value, list) else [value]
+            found += [UNLIKE[name][each] for each in values if each in UNLIKE.get(name, {})]
+            if name == "nominal":
+                found.append("another number of parameters")
+            if name == "omits":
+                found.append(f"without {', '.join(values)}")
         return tuple(found)
 
     def _fits(self, value: float) -> bool:

@@ -194,7 +194,7 @@ def reading(ledger: Ledger, point: Point, pattern: Pattern | None, repeats: Repe
     for phase, counted in ledger.flops.items():
         terms: dict[tuple[Length, ...], int] = collections.defaultdict(int)
         for number, times in counted.items():
-            size = point.size(number)
+            size = point.product(number)
             terms[size.lengths] += times * size.coefficient
         flops[phase] = dict(terms)
     given = table[(table["kind"] == "inputs") & (table["name"] != "loss")]

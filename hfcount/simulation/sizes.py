@@ -77,34 +77,39 @@ class Point:
     free: tuple[str, ...] = ()
 
     @functools.cached_property
-    def _beside(self) -> dict[tuple[int, ...], dict[int, Length]]:
+    def _beside(self) -> dict[tuple[int, ...] | None, dict[int, Length]]:
         """The lengths that losses make of the tokens' own, or kernels by padding to these multiples, by value."""
-        lengths = {
+        lengths: dict[tuple[int, ...] | None, list[Length]] = {
             multiples: [*(Length(TOKENS, 0, each) for each in multiples), *SHIFTED]
             for multiples in ((), *MULTIPLES.values())
-        }
+        } | {None: []}
         free = TOKENS in self.free
         return {
             multiples: {each.at(self.values): each for each in found if free} for multiples, found in lengths.items()
         }
 
-    def size(self, number: int, *, multiples: tuple[int, ...] = ()) -> Size:
+    def size(self, number: int, *, multiples: tuple[int, ...] | None = ()) -> Size:
         """Return a side, or a number that sides were multiplied to, as a size; a kernel may pad it to `multiples`.
 
         >>> point = Point({"b": 11, "s": 1009}, ("b", "s"))
         >>> [str(each) for each in point.size(11 * 1009 * 12).lengths], str(point.size(1010).lengths[0])
         (['b', 's'], '(s + 1)')
         """
-        lengths: list[Length] = []
         beside = self._beside[multiples]
-        for symbol in self.free if number and number not in beside else ():
-            while number % self.values[symbol] == 0 and number not in beside:
+        if number in beside:
+            return Size(1, (beside[number],))
+        lengths: list[Length] = []
+        for symbol in self.free if number else ():
+            while number % self.values[symbol] == 0:
                 number //= self.values[symbol]
                 lengths.append(Length(symbol))
-        if number in beside:
-            lengths.append(beside[number])
-            number = 1
+                if number in beside:
+                    return Size(1, tuple(sorted((*lengths, beside[number]))))
         return Size(number, tuple(sorted(lengths)))
+
+    def product(self, number: int) -> Size:
+        """Return a number that many sides were multiplied to as a size, by the symbols alone."""
+        return self.size(number, multiples=None)
 
     def bytes(self, number: int, shape: Sequence[int], *, multiples: tuple[int, ...] = ()) -> Size:
         """Return the bytes of a storage as a size, by the sides of a tensor in it where they make it up."""
