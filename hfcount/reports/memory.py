@@ -185,7 +185,9 @@ def _forms(found: Memory) -> list[RenderableType]:
     shown = [each for each in found.budgets if each.form]
     if not shown:
         return []
-    lines: list[RenderableType] = [Text("\nTensors at the peak in bytes: b rows of s tokens, rank r", style="bold")]
+    rows = "one row" if found.batch == 1 else "b rows"
+    title = f"\nTensors at the peak in bytes: {rows} of s tokens, rank r"
+    lines: list[RenderableType] = [Text(title, style="bold")]
     for each in shown:
         lines.append(below(Text.assemble((f"{regime_name(each)}: ", "bold"), pretty(str(each.form)), overflow="fold")))
     return lines

@@ -154,12 +154,13 @@ def _engine_on_meta() -> Iterator[None]:
     own, run = handlers[_ASKED], graph._engine_run_backward
 
     def device(args: Any) -> torch.device:
-        return _META_DEVICE if inside[-1] else own(args)
+        return _META_DEVICE if inside[-1] and not torch.is_grad_enabled() else own(args)
 
     def backward(*args: Any, **kwargs: Any) -> Any:
         inside.append(True)
         try:
-            return run(*args, **kwargs)
+            with torch.no_grad():  # which what runs a forward pass again lifts
+                return run(*args, **kwargs)
         finally:
             inside.pop()
 

@@ -223,7 +223,9 @@ class Ledger(TorchDispatchMode):
         key = storage._cdata
         if key in self._alive:
             return self.entries[self._alive[key][0]]
-        sides = _laid_out(tensor, storage.nbytes())
+        sides = tuple(tensor.shape)
+        if name in _PADDED:
+            sides = _laid_out(tensor, storage.nbytes())
         entry = Entry(
             bytes=max(storage.nbytes(), math.prod(sides) * tensor.itemsize if sides != tensor.shape else 0),
             born=self.now,
@@ -252,8 +254,12 @@ class Ledger(TorchDispatchMode):
         return pd.DataFrame(rows, columns=list(COLUMNS)).astype({"bytes": "int64", "born": "int64", "died": "Int64"})
 
 
+_PADDED = ("aten._scaled_dot_product_efficient_attention_backward.default",)
+"""Kernels that pad the rows of what they return."""
+
+
 def _laid_out(tensor: torch.Tensor, size: int) -> tuple[int, ...]:
-    """The sides of a tensor as it lies in a storage of that many bytes: a kernel may have padded its rows.
+    """The sides of a tensor as it lies in a storage of that many bytes, whose rows a kernel may have padded.
 
     Torch's cache of fake results (`_get_output_tensor_from_cache_entry`) cuts off what stands behind the last row.
     """

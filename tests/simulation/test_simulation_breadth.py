@@ -257,7 +257,7 @@ def test_what_takes_memory_for_real_is_stopped(tmp_path, monkeypatch):
     found = hfcount.memory(str(tmp_path), method="simulated", seq=8, regimes=("full",))
     assert found.budgets[0].method == "closed-form"
     assert (
-        "full: the closed form, since the step cannot be simulated: it would really take more than 2 GiB"
+        "full: no peak, since the step cannot be simulated: it would really take more than 2 GiB"
         in found.notes
     )
 

@@ -11,7 +11,7 @@ from conftest import load_script
 from small_benches import bench_of, really, run_of, wished
 
 import hfcount
-from hfcount.budgeting import Way, adapter_budget, full_budget
+from hfcount.budgeting import Way, described, lasting_budget
 from hfcount.errors import BadInput
 from hfcount.simulation.inputs import make_inputs
 from hfcount.simulation.simulate import simulate
@@ -33,6 +33,11 @@ def small(model_type: str, model_class: str) -> Any:
     return simulated.bench_of(simulated.raw_config(model_type, model_class), "small")
 
 
+def lasting(bench: Any, way: Way, regime: str) -> Any:
+    rank = None if regime == "full" else 4
+    return lasting_budget(bench, way, described(bench, way, regime, rank, "all-linear"), "all-linear")
+
+
 def in_a_plain_step(bench: Any, seq: int, *, rank: int = 0) -> tuple[int, int]:
     """Bytes of the gradients and of AdamW's moments after one step of torch's own, with memory."""
     torch.manual_seed(0)
@@ -52,10 +57,10 @@ def test_what_gets_no_gradient_has_no_state(task: str, model_type: str, model_cl
     bench = small(model_type, model_class)
     seq = 400 if task == "image-text" else 16
     way = Way(batch=2, seq=seq, precision="fp32", device="cpu")
-    full = full_budget(bench, way)
+    full = lasting(bench, way, "full")
     assert (full.gradients_bytes, full.optimizer_bytes) == in_a_plain_step(bench, seq)
     assert (full.gradients_bytes or 0) < 4 * bench.parameters
-    lora = adapter_budget(bench, way, regime="lora", rank=4, targets="all-linear")
+    lora = lasting(bench, way, "lora")
     assert (lora.gradients_bytes, lora.optimizer_bytes) == in_a_plain_step(bench, seq, rank=4)
 
 
@@ -63,7 +68,7 @@ def test_an_adapter_on_a_layer_whose_weight_is_read_past_it_has_no_gradient() ->
     """Jamba's mixer multiplies by dt_proj's weight itself."""
     bench = small("jamba", "JambaForCausalLM")
     way = Way(batch=2, seq=16, precision="fp32", device="cpu")
-    lora = adapter_budget(bench, way, regime="lora", rank=4, targets="all-linear")
+    lora = lasting(bench, way, "lora")
     assert (lora.gradients_bytes, lora.optimizer_bytes) == in_a_plain_step(bench, 16, rank=4)
 
 
@@ -74,7 +79,7 @@ def test_the_layers_in_the_middle_are_like_those_that_are_tried(tmp_path: Any) -
         pad_token_id=0, decoder_start_token_id=0,
     )  # fmt: skip
     bench = bench_of(tmp_path, config, "MarianForCausalLM")
-    full = full_budget(bench, Way(batch=2, seq=16, precision="fp32", device="cpu"))
+    full = lasting(bench, Way(batch=2, seq=16, precision="fp32", device="cpu"), "full")
     assert (full.gradients_bytes, full.optimizer_bytes) == in_a_plain_step(bench, 16)
 
 
