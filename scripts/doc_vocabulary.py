@@ -186,7 +186,7 @@ def _published() -> list[dict[str, str]]:
 def published(column: str, pick: str, **where: str) -> float:
     """The "min" or "max" of a column of scripts/facts/published_ratios.csv, over the rows whose columns have these values.
 
-    published("moment_ratio", "max", named="compile"); TypeError where there is no such row.
+    published("ratio", "max", named="reserved"); TypeError where there is no such row.
     """
     values = [float(row[column]) for row in _published() if all(row[key] == value for key, value in where.items())]
     if not values or pick not in ("min", "max"):

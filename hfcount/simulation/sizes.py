@@ -27,6 +27,9 @@ MULTIPLES = {
 The first that fits counts. 16 is for the gradient of a mask (attention_backward.cu), 8 for a mask.
 """
 
+_WIDEST = 16
+"""Bytes of the widest element, a complex number of two doubles."""
+
 _SMALLEST = 11
 _CHOICES = 160
 """How many primes near the number that is asked about are looked at for ones that tell all lengths apart."""
@@ -114,7 +117,7 @@ class Point:
     def bytes(self, number: int, shape: Sequence[int], *, multiples: tuple[int, ...] = ()) -> Size:
         """Return the bytes of a storage as a size, by the sides of a tensor in it where they make it up."""
         elements = math.prod(shape)
-        if not elements or number % elements:
+        if not elements or number % elements or number // elements > _WIDEST:
             return self.size(number, multiples=multiples)
         sides = [self.size(side, multiples=multiples) for side in shape]
         return Size(

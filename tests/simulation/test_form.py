@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import transformers
 from small_benches import bench_of, run_of, wished
@@ -34,10 +36,20 @@ CONFIGS = {
 POINTS = ((1, 250), (1, 37), (5, 200), (2, 64))
 
 
-@pytest.mark.parametrize("capability", [None, (7, 5), (8, 0)], ids=["cpu", "t4", "a100"])
-@pytest.mark.parametrize("kind", ["full", "lora", "checkpointed"])
-@pytest.mark.parametrize("name", CONFIGS)
-def test_a_form_is_the_step_of_every_layer(name, kind, capability, tmp_path):
+CARDS = {"cpu": None, "t4": (7, 5), "a100": (8, 0)}
+KINDS = ("full", "lora", "checkpointed")
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "card"),
+    [
+        pytest.param(name, kind, card, marks=[] if (index + place) % 4 == 0 else [pytest.mark.slow])
+        for index, name in enumerate(CONFIGS)
+        for place, (kind, card) in enumerate(itertools.product(KINDS, CARDS))
+    ],
+)
+def test_a_form_is_the_step_of_every_layer(name, kind, card, tmp_path):
+    capability = CARDS[card]
     bench = bench_of(tmp_path, *CONFIGS[name])
     how = {"rank": None if kind == "full" else 4, "checkpointing": kind == "checkpointed"}
     what = wished("fp32" if capability is None else "mixed-fp16", **how)
@@ -55,7 +67,8 @@ def test_a_form_is_the_step_of_every_layer(name, kind, capability, tmp_path):
 
 
 def test_rows_have_one_form_and_a_single_row_another(tmp_path):
-    steps = steps_of(bench_of(tmp_path, *CONFIGS["llama"]))
+    bench = bench_of(tmp_path, *CONFIGS["llama"])
+    steps = steps_of(bench)
     one, two, ten = (steps.form(wished("bf16"), run_of(batch=rows, seq=100)) for rows in (1, 2, 10))
     assert two is ten
     assert one is not two
@@ -64,7 +77,8 @@ def test_rows_have_one_form_and_a_single_row_another(tmp_path):
 
 
 def test_a_form_ends_at_a_length_of_the_config(tmp_path):
-    steps = steps_of(bench_of(tmp_path, *CONFIGS["gemma2"]))
+    bench = bench_of(tmp_path, *CONFIGS["gemma2"])
+    steps = steps_of(bench)
     below, at, beyond = (steps.form(wished("bf16"), run_of(seq=seq)) for seq in (200, 300, 301))
     assert below is at
     assert at is not beyond
