@@ -43,7 +43,7 @@ def memory(
     buckets of the step against their closed forms, `curves` has memory over the whole step. The rest is as in `count`.
     Raises BadInput or SourceError.
 
-    >>> memory("mini-gpt-lora-lab", batch=16, precision="lab").full.gradients_bytes
+    >>> memory("mini-gpt-lora-lab", batch=16, precision="lab", method="closed-form").full.gradients_bytes
     459904
     """
     named(method, dict.fromkeys(METHODS), "method")

@@ -79,6 +79,16 @@ def time_left() -> tuple[float, float] | None:
 
 
 @contextlib.contextmanager
+def after_deadline() -> Iterator[None]:
+    """A context for what is still to be said after the time is over: nothing in it asks for the time."""
+    token = _CURRENT.set(None)
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+@contextlib.contextmanager
 def uncounted() -> Iterator[None]:
     """A context whose time does not count: a request has a limit of its own."""
     current, begun = _CURRENT.get(), clock()

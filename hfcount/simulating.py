@@ -23,7 +23,7 @@ from hfcount.budgeting import (
     warnings_on,
 )
 from hfcount.classes import text_config
-from hfcount.deadline import Overdue
+from hfcount.deadline import Overdue, after_deadline
 from hfcount.errors import BadInput, one_line
 from hfcount.inventory import tied_head_size
 from hfcount.limits import BUILD_BYTES, memory_limit
@@ -82,16 +82,16 @@ def memory_of(
             with memory_limit():
                 step = _step(bench, way, budget, asked, whole=curves, seconds=left)
                 found = with_peaks(bench, way, budget, asked, step)
-        except BadInput as error:  # a way to shard that is refused, a class that takes no text
-            if way.sharding != "none":
+        except Exception as error:  # what torch and the models raise for what has no fake form
+            if way.sharding != "none" and isinstance(error, BadInput) and not isinstance(error, Overdue):
                 budgets.append(dataclasses.replace(budget, reason=str(error)))
                 continue
-            raise
-        except Exception as error:  # what torch and the models raise for what has no fake form
-            budgets.append(lasting_budget(bench, way, budget, asked.targets))
+            with after_deadline():
+                budgets.append(lasting_budget(bench, way, budget, asked.targets))
+                unreached = unreached_notes(bench)
             if not isinstance(error, _NotAsked):
                 notes.append(f"{budget.name}: no peak, since {why(error)}")
-            notes += [each for each in unreached_notes(bench) if each not in notes]
+            notes += [each for each in unreached if each not in notes]
             continue
         budgets.append(found)
         if detail and way.sharding == "none":

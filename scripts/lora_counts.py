@@ -22,10 +22,11 @@ rule, batch·seq·d·L·16 bytes. Its counts, derived by hand:
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hfcount.memory_answer import Budget, Memory
@@ -40,29 +41,36 @@ KIB, GIB = 2**10, 2**30
 
 def lab_memory(precision: str) -> Memory:
     """The lab's five regimes under a recipe."""
-    from hfcount import memory
-
-    return memory(LAB, batch=BATCH, seq=SEQ, precision=precision, lora_targets="all-linear")
+    return kept_memory(LAB, batch=BATCH, seq=SEQ, precision=precision)
 
 
 def scale_memory(model: str) -> Memory:
     """The same regimes for a model of production size: bf16 with a master copy, one row of 512 tokens."""
+    return kept_memory(model, seq=SCALE_SEQ, precision="mixed-bf16")
+
+
+def kept_memory(model: str, **way: Any) -> Memory:
+    """The lasting buckets by their closed forms, and as activations the most that the step keeps."""
     from hfcount import memory
 
-    return memory(model, seq=SCALE_SEQ, precision="mixed-bf16", lora_targets="all-linear")
+    closed, stepped = (
+        memory(model, lora_targets="all-linear", method=each, **way) for each in ("closed-form", "simulated")
+    )
+    budgets = (
+        dataclasses.replace(one, activations_bytes=other.highest.get("activations", other.activations_bytes))
+        for one, other in zip(closed.budgets, stepped.budgets, strict=True)
+    )
+    return dataclasses.replace(closed, budgets=tuple(budgets))
 
 
 def four_buckets(budget: Budget, *, by_rule: bool) -> dict[str, int]:
-    """The most of each in a step: weights with the master copy, gradients, Adam, activations, in bytes.
-
-    The last `by_rule`, or as autograd keeps.
-    """
-    most = budget.highest
+    """Weights with the master copy, gradients, Adam, activations, in bytes: the last `by_rule`, or as autograd keeps."""
+    activations = budget.activations_rule_bytes if by_rule else budget.activations_bytes
     return {
-        "weights": most["weights"] + most["master"],
-        "gradients": most["gradients"],
-        "optimizer": most["optimizer"],
-        "activations": (budget.activations_rule_bytes or 0) if by_rule else most["activations"],
+        "weights": (budget.weights_bytes or 0) + (budget.master_bytes or 0),
+        "gradients": budget.gradients_bytes or 0,
+        "optimizer": budget.optimizer_bytes or 0,
+        "activations": activations or 0,
     }
 
 
@@ -135,7 +143,7 @@ rule batch·seq·d·L·16.
 
 def peft_section(lab: Memory) -> str:
     eight = regime(lab, "lora r=8")
-    rule, kept = (eight.activations_rule_bytes or 0) / KIB, eight.highest["activations"] / KIB
+    rule, kept = (eight.activations_rule_bytes or 0) / KIB, (eight.activations_bytes or 0) / KIB
     return f"""## PEFT's own default
 
 Adapters in fp32 with fp32 gradients over an fp16 base, `prepare_model_for_kbit_training` before QLoRA, which casts all

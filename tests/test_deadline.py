@@ -271,4 +271,4 @@ def test_a_simulated_step_ends_on_the_way(
     found = memory(small, method="simulated", seq=8, regimes=("full",), timeout=1000)
     assert entered[-1] == phase
     assert found.budgets[0].method == "closed-form"
-    assert "full: the closed form, since the simulated step ran past its time limit" in found.notes
+    assert "full: no peak, since the simulated step ran past its time limit" in found.notes

@@ -109,7 +109,7 @@ def _page(
         return count_page(result, without_memory=reason)
     asked = {name: value for name, value in how.items() if name != "fast"}
     if simulate:
-        asked |= {"method": "simulated", "curves": True}
+        asked |= {"detail": True, "curves": True}
     try:
         return count_page(result, memory(model, lora_r=ranks, lora_targets=targets, **asked))
     except HfcountError as error:  # the count stands without it

@@ -134,7 +134,7 @@ def test_the_budget_is_what_memory_says() -> None:
     state = State(model="mini-gpt-lora-lab", ranks="8", batch=16, precision="lab", gpus=("T4",))
     found = answers.budgets(state, source_of(state))
     full = next(each for each in found["regimes"] if each["regime"] == "full")
-    assert full["gradients_bytes"] == 459904  # two bytes for each of the lab's 229,952 parameters
+    assert full["highest"]["gradients"] == 459904  # two bytes for each of the lab's 229,952 parameters
     assert all(each["fits"] for each in found["fits"])
     assert len(found["fits"]) == 3
 

@@ -17,6 +17,7 @@ from torch import nn
 
 import hfcount
 from hfcount.errors import BadInput
+from hfcount.memory_answer import BUCKETS
 from hfcount.reports import views
 from hfcount.shown import Charted, Shown
 
@@ -126,7 +127,7 @@ def test_frames_are_exact(answers: dict[str, Any]) -> None:
     assert frames["formula"]["parameters"].sum() == 124439808
     memory = frames["memory"].set_index("regime")
     assert memory.loc["full", "trainable"] == 131392
-    parts = [column for column in memory if column.endswith("_bytes") and column != "total_bytes"]
+    parts = [f"{name}_bytes" for name in BUCKETS]
     assert (memory[parts].fillna(0).sum(axis=1) == memory["total_bytes"]).all()
     assert set(frames["audit"]["verdict"]) == {"ok", "explained", "unverifiable"}
     assert frames["audit"]["expected"].dropna().tolist()[0] == 124439808

@@ -256,10 +256,7 @@ def test_what_takes_memory_for_real_is_stopped(tmp_path, monkeypatch):
     llama(tmp_path)
     found = hfcount.memory(str(tmp_path), method="simulated", seq=8, regimes=("full",))
     assert found.budgets[0].method == "closed-form"
-    assert (
-        "full: no peak, since the step cannot be simulated: it would really take more than 2 GiB"
-        in found.notes
-    )
+    assert "full: no peak, since the step cannot be simulated: it would really take more than 2 GiB" in found.notes
 
 
 def test_the_largest_model_takes_no_memory():
