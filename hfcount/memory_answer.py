@@ -168,5 +168,8 @@ class Memory(Charted):
 
     @property
     def full(self) -> Budget:
-        """Full fine-tuning, which the ratios are to; StopIteration where it was not asked."""
-        return next(each for each in self.budgets if each.regime == "full")
+        """Full fine-tuning, which the ratios are to; LookupError where it was not asked."""
+        for each in self.budgets:
+            if each.regime == "full":
+                return each
+        raise LookupError("full fine-tuning was not asked: regimes has no full")

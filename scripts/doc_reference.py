@@ -89,6 +89,8 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, str, str]]:
             yield from _leaves(each, f"{path}.{key}" if path else key)
     elif isinstance(value, list) and value and isinstance(value[0], (dict, list)):
         yield from _leaves(value[0], f"{path}[]")
+    elif isinstance(value, float) and path.endswith("_seconds"):
+        yield path, _kind(value), "how long it took"
     else:
         text = json.dumps(value, ensure_ascii=False)
         yield path, _kind(value), f"`{text}`" if len(text) <= MOST_EXAMPLE else f"`{text[:MOST_EXAMPLE]}` …"

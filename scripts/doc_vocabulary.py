@@ -92,7 +92,7 @@ def bytes_a_parameter(precision: str, optimizer: str = "adamw") -> int:
 
     Counted on GPT-2's budget, which takes the same bytes for each parameter.
     """
-    budget = regime(memory("gpt2", precision=precision, optimizer=optimizer), "full")
+    budget = regime(memory("gpt2", precision=precision, optimizer=optimizer, method="closed-form"), "full")
     held = sum(getattr(budget, f"{name}_bytes") for name in ("weights", "master", "gradients", "optimizer"))
     each, rest = divmod(held, count("gpt2").sizes.total)
     if rest:

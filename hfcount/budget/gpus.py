@@ -75,7 +75,7 @@ def gpu(name: str) -> Gpu:
     >>> gpu("RTX 4090").total_mib
     24564
     """
-    if several := re.fullmatch(r"(\d{1,5})\s*[x×]\s*(.+)", name.strip(), re.IGNORECASE):
+    if several := re.fullmatch(r"(\d{1,5}) ?[x×] ?(\S.*)", name.strip(), re.IGNORECASE):
         one, count = gpu(several[2]), int(several[1])
         return dataclasses.replace(one, name=f"{count}x{one.name}", count=max(1, count))
     by_alias = {alias: each for each in gpus() for alias in (each.name.lower(), *each.aliases)}

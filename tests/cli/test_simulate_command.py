@@ -58,7 +58,7 @@ def test_the_card_decides_the_kernel(capsys: pytest.CaptureFixture[str]) -> None
 def test_in_python_full_is_a_row_of_its_own() -> None:
     found = memory("mini-gpt-lora-lab", regimes=("full",), batch=2)
     assert found.full is found.budgets[0]
-    with pytest.raises(StopIteration):
+    with pytest.raises(LookupError):
         _ = memory("mini-gpt-lora-lab", regimes=("lora",), lora_r=4).full
 
 

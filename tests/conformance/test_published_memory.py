@@ -98,6 +98,7 @@ def test_torchtunes_packed_run_is_met_by_the_step() -> None:
     assert found.budget.weights_bytes + found.budget.optimizer_bytes == 6 * 3_212_749_824
 
 
+@pytest.mark.slow
 @pytest.mark.pinned
 def test_the_page_is_current() -> None:
     page = published.PAGE.read_text(encoding="utf-8")
