@@ -117,25 +117,29 @@ class StepForm:
         return polynomial({lengths: number for lengths, number in terms.items() if number})
 
     def _largest(self, moment: int, sizes: np.ndarray, values: Mapping[str, int]) -> pd.DataFrame:
-        """The largest kinds of storage at a moment, with the count of each."""
+        """The largest storages at a moment, those of one bucket and size in a row with their count."""
         import pandas as pd
 
-        here = np.array([each.bucket != HOST for each in self.storages])
-        there = np.flatnonzero((self.counts[moment] > 0) & here)
-        rows = [
-            {
-                "bytes": int(sizes[index]),
-                "count": int(self.counts[moment, index]),
-                "bucket": each.bucket,
-                "module": each.module,
-                "name": each.name,
-                "shape": tuple(side.at(values) for side in each.shape),
-                "dtype": each.dtype,
-            }
-            for index in there[np.argsort(-sizes[there], kind="stable")][:SHOWN].tolist()
-            for each in [self.storages[index]]
-        ]
-        return pd.DataFrame(rows)
+        there = np.flatnonzero(self.counts[moment])
+        rows: dict[tuple[int, str], dict[str, Any]] = {}
+        for index in there[np.argsort(-sizes[there], kind="stable")].tolist():
+            each = self.storages[index]
+            if each.bucket == HOST:
+                continue
+            row = rows.setdefault(
+                (int(sizes[index]), each.bucket),
+                {
+                    "bytes": int(sizes[index]),
+                    "count": 0,
+                    "bucket": each.bucket,
+                    "module": each.module,
+                    "name": each.name,
+                    "shape": tuple(side.at(values) for side in each.shape),
+                    "dtype": each.dtype,
+                },
+            )
+            row["count"] += int(self.counts[moment, index])
+        return pd.DataFrame(list(rows.values())[:SHOWN])
 
 
 def polynomial(terms: Mapping[tuple[Length, ...], int]) -> str:
