@@ -75,9 +75,9 @@ def gpu(name: str) -> Gpu:
     >>> gpu("RTX 4090").total_mib
     24564
     """
-    if several := re.fullmatch(r"(\d{1,5}) ?[x×] ?(\S.*)", name.strip(), re.IGNORECASE):
+    if several := re.fullmatch(r"([1-9]\d{0,4}) ?[x×] ?(\S.*)", name.strip(), re.IGNORECASE):
         one, count = gpu(several[2]), int(several[1])
-        return dataclasses.replace(one, name=f"{count}x{one.name}", count=max(1, count))
+        return one if count == 1 else dataclasses.replace(one, name=f"{count}x{one.name}", count=count)
     by_alias = {alias: each for each in gpus() for alias in (each.name.lower(), *each.aliases)}
     asked = re.sub(r"[\s_]+", "-", name.strip().lower())
     if asked == "auto":

@@ -84,3 +84,12 @@ def test_bf16_begins_with_ampere() -> None:
     for each in gpus():
         if each.vendor == "NVIDIA":
             assert each.bf16 == (float(each.capability) >= 8), each.name
+
+
+def test_several_of_one() -> None:
+    assert (gpu("8 x H100").count, gpu("8xh100").name) == (8, f"8x{gpu('h100').name}")
+    assert gpu("8xh100").total_mib == gpu("h100").total_mib
+    assert gpu("1x4090") == gpu("4090")
+    for typed in ("0x4090", "2x", "x4090"):
+        with pytest.raises(BadInput):
+            gpu(typed)
