@@ -1,4 +1,4 @@
-"""Save a fresh Mini-GPT into a folder that loads without hfcount: weights, config and the two model files.
+"""Save a fresh Mini-GPT into a folder that loads without hfcount: weights, config and the model files.
 
     python scripts/export_minigpt.py FOLDER                                       the default Mini-GPT
     python scripts/export_minigpt.py FOLDER --config model_cards/hfcount/microgpt

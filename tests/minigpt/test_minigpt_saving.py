@@ -102,7 +102,8 @@ def test_an_exported_folder_loads_where_there_is_no_hfcount(tmp_path: Path) -> N
     assert exported.returncode == 0, exported.stderr[-2000:]
     assert exported.stdout.strip().endswith("41,120 parameters")
     files = {path.name for path in folder.iterdir()}
-    assert {"configuration_minigpt.py", "modeling_minigpt.py", "config.json", "model.safetensors"} <= files
+    code = {"configuration_minigpt.py", "modeling_minigpt.py", "positions_minigpt.py"}
+    assert {*code, "config.json", "model.safetensors"} <= files
     assert json.loads((folder / "config.json").read_text())["auto_map"] == {
         "AutoConfig": "configuration_minigpt.MiniGPTConfig",
         "AutoModel": "modeling_minigpt.MiniGPTModel",

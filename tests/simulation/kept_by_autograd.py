@@ -43,20 +43,15 @@ def _family(kind: str, *, attention: Attention | None = None, **fields: Any) -> 
     return kind, {**TINY, **fields}, attention or Attention()
 
 
+GPT2 = Attention(targets=("c_attn",))
+NO_DROPOUT = {"resid_pdrop": 0, "embd_pdrop": 0, "attn_pdrop": 0}
 FUSED = Attention(targets=("query_key_value",))
 FAMILIES = {
     "llama": _family("LlamaConfig"),
-    "gpt2": _family("GPT2Config", attention=Attention(targets=("c_attn",))),
+    "gpt2": _family("GPT2Config", attention=GPT2),
     "minigpt": _family("MiniGPTConfig"),
     "mixtral": _family("MixtralConfig"),
-    "gpt2-no-dropout": _family(
-        "GPT2Config",
-        attention=Attention(targets=("c_attn",)),
-        resid_pdrop=0,
-        embd_pdrop=0,
-        attn_pdrop=0,
-        activation_function="gelu",
-    ),
+    "gpt2-no-dropout": _family("GPT2Config", attention=GPT2, **NO_DROPOUT, activation_function="gelu"),
     "minigpt-learned": _family(
         "MiniGPTConfig", position_embedding="learned", norm="layernorm", gated_mlp=True, hidden_act="silu"
     ),
