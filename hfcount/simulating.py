@@ -62,7 +62,6 @@ def memory_of(
     """
     way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
     until = None if seconds is None else time.monotonic() + seconds
-    simulates = method == "simulated"
     budgets: list[Budget] = []
     comparisons: list[Comparison] = []
     notes: list[str] = []
@@ -75,23 +74,22 @@ def memory_of(
         if budget.reason is not None:
             budgets.append(budget)
             continue
+        found = step = None
         try:
-            if not simulates:
-                raise _NotAsked
             left = None if until is None else max(0.001, until - time.monotonic())
-            with memory_limit():
-                step = _step(bench, way, budget, asked, whole=curves, seconds=left)
-                found = with_peaks(bench, way, budget, asked, step)
+            if method == "simulated":
+                with memory_limit():
+                    step = _step(bench, way, budget, asked, whole=curves, seconds=left)
+                    found = with_peaks(bench, way, budget, asked, step)
         except Exception as error:  # what torch and the models raise for what has no fake form
             if way.sharding != "none" and isinstance(error, BadInput) and not isinstance(error, Overdue):
                 budgets.append(dataclasses.replace(budget, reason=str(error)))
                 continue
+            notes.append(f"{budget.name}: no peak, since {why(error)}")
+        if found is None or step is None:
             with after_deadline():
                 budgets.append(lasting_budget(bench, way, budget, asked.targets))
-                unreached = unreached_notes(bench)
-            if not isinstance(error, _NotAsked):
-                notes.append(f"{budget.name}: no peak, since {why(error)}")
-            notes += [each for each in unreached if each not in notes]
+                notes += [each for each in unreached_notes(bench) if each not in notes]
             continue
         budgets.append(found)
         if detail and way.sharding == "none":
@@ -123,10 +121,6 @@ def memory_of(
         curves=lines,
         **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
     )
-
-
-class _NotAsked(Exception):
-    """No simulated step was asked for."""
 
 
 def _rows(asked: Asked) -> list[tuple[str, int | None]]:

@@ -220,12 +220,7 @@ def form_of(readings: Sequence[Reading], point: Point, pattern: Pattern | None) 
     last = readings[-1]
     kinds = list(dict.fromkeys(kind for each in reversed(readings) for kind in each.storages))
     moments = last.moments
-    for each in readings[:-1]:
-        if not each.moments.equals(moments):
-            moments = moments.intersection(each.moments, sort=False)
-    if moments.has_duplicates or (pattern is None and len(moments) < len(last.moments)):
-        return None
-    if len(moments) < len(last.moments):
+    if moments.has_duplicates or not all(_same(moments, each.moments) for each in readings):
         return None
     counts = at_depth([_aligned(each, moments, kinds) for each in readings], pattern)
     flops = _flops_at_depth(readings, pattern)
@@ -249,6 +244,11 @@ def form_of(readings: Sequence[Reading], point: Point, pattern: Pattern | None) 
         point=point,
         traced=pattern.traced if pattern else (),
     )
+
+
+def _same(moments: pd.Index, others: pd.Index) -> bool:
+    """Whether two traces have the same moments, in whatever order."""
+    return len(moments) == len(others) and (moments.equals(others) or bool(moments.isin(others).all()))
 
 
 def at_depth(values: Sequence[Any], pattern: Pattern | None) -> np.ndarray | None:
