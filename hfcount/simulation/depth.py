@@ -347,13 +347,17 @@ def with_layers(config: Any, pattern: Pattern, repeats: Repeats) -> Any:
 def keyed(lines: pd.DataFrame, pattern: Pattern | None, repeats: Repeats) -> pd.DataFrame:
     """The moments of a shallow trace that all depths have, with a key for each: phase, region, and which in it.
 
-    Those in middle layers are left out, and of the optimizer's step all that cannot be its highest. Without a pattern
-    all moments are kept.
+    Those in and after middle layers are left out, and of the optimizer's step all that cannot be its highest. What
+    happens between two layers (a draw for LayerDrop, say) belongs to the one before. Without a pattern all moments are
+    kept.
     """
     import pandas as pd
 
     regions = {each: "outside" if pattern is None else pattern.region(each, repeats) for each in set(lines["module"])}
     found = lines.assign(region=lines["module"].map(regions))
+    before = found["region"].where(found["region"] != "outside").groupby(found["phase"]).ffill()
+    between = (found["region"] == "outside") & before.notna()
+    found.loc[between, "region"] = before[between].map(lambda layer: layer and f"after {layer}")
     found = found[found["region"] != ""]
     found["order"] = found.groupby(["phase", "region"]).cumcount()
     step = found["phase"] == "step"

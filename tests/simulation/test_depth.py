@@ -71,6 +71,11 @@ SEVERAL = {
         lambda: transformers.MarianConfig(**MARIAN, encoder_layers=6, decoder_layers=6),
         "MarianMTModel", {"model.encoder.layers": "encoder_layers", "model.decoder.layers": "decoder_layers"},
     ),
+    "an encoder that draws between its layers": (
+        lambda: transformers.M2M100Config(**MARIAN, encoder_layers=7, decoder_layers=6),
+        "M2M100ForConditionalGeneration",
+        {"model.encoder.layers": "encoder_layers", "model.decoder.layers": "decoder_layers"},
+    ),
     "a first layer with positions for all": (
         lambda: transformers.T5Config(**T5, num_layers=8, num_decoder_layers=6),
         "T5ForConditionalGeneration", {"encoder.block": "num_layers", "decoder.block": "num_decoder_layers"},
@@ -134,7 +139,7 @@ def test_each_stack_is_found_with_its_field(name, tmp_path):
     assert {each.path: ".".join((*each.config, each.field)) for each in pattern.stacks} == fields
 
 
-@pytest.mark.parametrize("name", list(SEVERAL)[:3])
+@pytest.mark.parametrize("name", list(SEVERAL)[:4])
 def test_several_stacks_are_extrapolated(name, tmp_path):
     config, model, _ = SEVERAL[name]
     _check_whole(bench_of(tmp_path, config(), model), wished())
