@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
-from hfcount.errors import BadInput
+from hfcount.errors import BadInput, HfcountError
 
 clock = time.monotonic
 
@@ -22,6 +22,13 @@ _T = TypeVar("_T")
 
 class Overdue(BadInput):
     """The work took longer than `--timeout` allows."""
+
+
+class TimeIsUp(HfcountError):
+    """A step that was to take no longer than so many seconds did."""
+
+    def __init__(self) -> None:
+        super().__init__("the simulated step ran past its time limit")
 
 
 @dataclasses.dataclass

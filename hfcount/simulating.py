@@ -23,23 +23,20 @@ from hfcount.budgeting import (
     warnings_on,
 )
 from hfcount.classes import text_config
-from hfcount.deadline import Overdue, after_deadline
+from hfcount.deadline import Overdue, TimeIsUp, after_deadline
 from hfcount.errors import BadInput, one_line
 from hfcount.inventory import tied_head_size
 from hfcount.limits import BUILD_BYTES, memory_limit
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.result import PACKAGES, versions
-from hfcount.simulation.flops import matrix_parameters, rule
-from hfcount.simulation.ledger import TimeIsUp
+from hfcount.simulation.flops_rule import matrix_parameters, rule
 from hfcount.simulation.media import PIXELS, SECONDS
 from hfcount.simulation.peak import Simulation
-from hfcount.simulation.sharding import Sharding
+from hfcount.simulation.plan import Run, Sharding, Wished
 from hfcount.simulation.simulate import simulate
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
-from hfcount.simulation.step import Run
 from hfcount.simulation.steps import steps_of
-from hfcount.simulation.subject import Wished
 from hfcount.workbench import Workbench
 
 

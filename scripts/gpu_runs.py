@@ -65,7 +65,7 @@ def _wished(run: Mapping[str, Any]) -> Any:
     from hfcount.budget.recipes import Precision
     from hfcount.lora import LoraOptions
     from hfcount.quantization import Scheme
-    from hfcount.simulation.subject import Wished
+    from hfcount.simulation.plan import Wished
 
     kinds = PRECISIONS[run["precision"]]
     is_packed = run.get("quant") == "nf4"
@@ -83,7 +83,7 @@ def _wished(run: Mapping[str, Any]) -> Any:
 def _how(run: Mapping[str, Any]) -> Any:
     """The loop: both sources hold the outputs until the step is over, the A6000's sets gradients to zero."""
     from hfcount.budget.gpus import gpu
-    from hfcount.simulation.step import Run
+    from hfcount.simulation.plan import Run
 
     major, minor = gpu(run["gpu"].removesuffix(" 48 GB")).capability.split(".")
     return Run(

@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hfcount.simulation.step import Run
-    from hfcount.simulation.subject import Wished
+    from hfcount.simulation.plan import Run, Wished
     from hfcount.workbench import Workbench
 
 LAYERS = 5
@@ -179,7 +178,7 @@ def wished(cell: Cell) -> Wished:
     from hfcount.budget.recipes import recipe
     from hfcount.lora import LoraOptions
     from hfcount.quantization import Scheme
-    from hfcount.simulation.subject import Wished
+    from hfcount.simulation.plan import Wished
 
     kind, _, double = cell.scheme.partition("-")
     precisions = recipe(cell.recipe)
@@ -196,7 +195,7 @@ def wished(cell: Cell) -> Wished:
 
 def run_of(cell: Cell) -> Run:
     """The step."""
-    from hfcount.simulation.step import Run
+    from hfcount.simulation.plan import Run
 
     return Run(
         batch=cell.batch,

@@ -142,7 +142,7 @@ def tried_with(task: str, model_type: str, name: str, config: str) -> Tried:
 
 def _run(task: str, bench: Any, *, is_small: bool) -> Any:
     from hfcount.simulation.media import usual_length
-    from hfcount.simulation.step import Run
+    from hfcount.simulation.plan import Run
 
     sound = usual_length(bench.model)
     if sound is not None:
@@ -156,7 +156,7 @@ def _run(task: str, bench: Any, *, is_small: bool) -> Any:
 
 def _wished() -> Any:
     from hfcount.budget.recipes import recipe
-    from hfcount.simulation.subject import Wished
+    from hfcount.simulation.plan import Wished
 
     return Wished(precision=recipe("fp32").full)
 

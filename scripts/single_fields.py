@@ -7,17 +7,20 @@ parameters, shape by shape, or refuses. Exit code 1 where a number is wrong.
     python scripts/single_fields.py                    # about an hour and a half on two cores
     python scripts/single_fields.py --types gpt2,llama
     python scripts/single_fields.py --share 0.05       # every twentieth variant
+    python scripts/single_fields.py --keep FILE        # write each type's row; one that FILE has is not tried again
 """
 
 from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import logging
 import multiprocessing
 import random
 import time
 import warnings
+from pathlib import Path
 from typing import NamedTuple
 
 
@@ -58,20 +61,33 @@ def swept(job: tuple[str, float]) -> Result:
     return Result(model_type, right, refused, wrong, time.perf_counter() - start)
 
 
+def read(kept: Path | None) -> list[Result]:
+    """Return the results that stand in a file; none without it."""
+    if kept is None or not kept.exists():
+        return []
+    return [Result(**json.loads(line)) for line in kept.read_text(encoding="utf-8").splitlines()]
+
+
 def main() -> None:
     """Print a row for each type, and the sum."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--types", metavar="LIST", help="model types, separated by commas (default: all)")
     parser.add_argument("--share", type=float, default=1.0, help="how much of the variants is tried (default: 1.0)")
     parser.add_argument("--jobs", type=int, default=2)
+    parser.add_argument("--keep", type=Path, metavar="FILE", help="JSON lines of results, to go on from")
     arguments = parser.parse_args()
     from hfcount.formulas import catalogue
 
     types = arguments.types.split(",") if arguments.types else list(catalogue.model_types())
-    results = []
+    results = read(arguments.keep)
+    done = {each.model_type for each in results}
+    jobs = [(each, arguments.share) for each in types if each not in done]
     with multiprocessing.Pool(arguments.jobs, maxtasksperchild=25) as pool:
-        for result in pool.imap_unordered(swept, [(each, arguments.share) for each in types]):
+        for result in pool.imap_unordered(swept, jobs):
             results.append(result)
+            if arguments.keep is not None:
+                with arguments.keep.open("a", encoding="utf-8") as lines:
+                    lines.write(json.dumps(result._asdict()) + "\n")
             print(f"{result.model_type:28s} {result.right:6,} right {result.refused:6,} refused "
                   f"{len(result.wrong):4,} wrong {result.seconds:6.0f} s", flush=True)  # fmt: skip
             for each in result.wrong:

@@ -74,7 +74,7 @@ class Answering:
                 yield shown()
                 return
             verdict = views.status(_verdict(found, answers.at_once(state, source)), "good")
-            yield shown(message="", status=verdict, **_parts(found))
+            yield shown(status=verdict, **_parts(found))  # the message is at_once's: it may be of newer input
             budget = self.workers.ask(session, answers.budgets, state, source)
             if self._latest.is_it(session, state):
                 yield shown(budget=views.budget(budget, found.count["notes"]))

@@ -31,9 +31,7 @@ from torch.utils._pytree import tree_map
 
 from hfcount.errors import HfcountError
 from hfcount.simulation.ledger import Transients
-
-Capability = tuple[int, int]
-"""A card's compute capability, (8, 0) for an A100."""
+from hfcount.simulation.plan import Capability
 
 ROUNDING = 512
 """CUDA's caching allocator hands out multiples of 512 bytes (c10/core/AllocatorConfig.h, kMinBlockSize)."""

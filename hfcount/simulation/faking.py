@@ -23,8 +23,9 @@ from unittest import mock
 
 import torch
 
-from hfcount.simulation.cuda import Capability, as_on_cuda
+from hfcount.simulation.cuda import as_on_cuda
 from hfcount.simulation.flops import product
+from hfcount.simulation.plan import Capability
 from hfcount.simulation.values import Values
 
 

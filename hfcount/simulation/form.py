@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hfcount.simulation.depth import Pattern, Repeats, affine, keyed
-from hfcount.simulation.ledger import HOST
-from hfcount.simulation.peak import BUCKETS, PHASES, Moment, Simulation, curve, entries_of
+from hfcount.simulation.peak import BUCKETS, HOST, PHASES, Moment, Simulation, curve, entries_of
 from hfcount.simulation.sizes import Length, Point, Size, multiples_of
 
 if TYPE_CHECKING:

@@ -24,18 +24,15 @@ from torch._subclasses.fake_tensor import _DISPATCH_META_HANDLERS
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from hfcount.deadline import check_deadline
-from hfcount.errors import HfcountError
+from hfcount.deadline import TimeIsUp, check_deadline
 from hfcount.simulation.flops import flops_of
+from hfcount.simulation.peak import HOST
 
 if TYPE_CHECKING:
     import pandas as pd
     from torch import nn
 
 _DEVICE = torch.ops.prim.device.default
-HOST = "host"
-"""The kind of what lies in the host's memory while the ledger watches a device."""
-
 COLUMNS = ("bytes", "born", "died", "phase", "kind", "module", "name", "shape", "dtype")
 
 
@@ -65,13 +62,6 @@ def _dequantized(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, tuple[in
 
 TRANSIENTS: Transients = {"bitsandbytes.gemm_4bit.default": _dequantized}
 """Those of kernels on every device."""
-
-
-class TimeIsUp(HfcountError):
-    """A step that was to take no longer than so many seconds did."""
-
-    def __init__(self) -> None:
-        super().__init__("the simulated step ran past its time limit")
 
 
 class Ledger(TorchDispatchMode):

@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hfcount.simulation.ledger import HOST, Ledger
-
 if TYPE_CHECKING:
     import pandas as pd
+
+    from hfcount.simulation.ledger import Ledger
 
 PHASES = ("forward", "backward", "step")
 LASTING = ("weights", "buffers", "inputs", "master", "gradients", "optimizer", "workspace")
@@ -19,6 +19,8 @@ BUCKETS = (*LASTING, "activations", "communication", "temporary", "rounding")
 "communication" is what one of several devices gathers from the others, and what collectives read and write.
 "rounding" is what the allocator adds to all of them.
 """
+HOST = "host"
+"""The kind of what lies in the host's memory while a device is watched: no bucket, for it is other memory."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -75,9 +77,7 @@ def entries_of(ledger: Ledger) -> pd.DataFrame:
 def curve(ledger: Ledger, table: pd.DataFrame) -> pd.DataFrame:
     """Bytes alive at each moment of the step that is looked at, a column for each bucket, and `phase` and `module`.
 
-    "host" is a column of its own: no bucket, for it is other memory.
-
-    The index is time, in operations.
+    HOST is a column of its own. The index is time, in operations.
     """
     import numpy as np
     import pandas as pd

@@ -14,8 +14,9 @@ from hfcount.errors import BadInput, one_line
 from hfcount.limits import memory_limit
 from hfcount.simulation.depth import Pattern, pattern_of, shallow_bench
 from hfcount.simulation.faking import without_memory
+from hfcount.simulation.plan import Wished
 from hfcount.simulation.step import reached_names
-from hfcount.simulation.subject import Wished, materialize, skeleton_of
+from hfcount.simulation.subject import materialize, skeleton_of
 from hfcount.workbench import Workbench
 
 ROWS = 2

@@ -11,44 +11,15 @@ Rows and tokens of a step are a device's own. The device looked at is the first:
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 from collections.abc import Iterator
 
-from hfcount.budget.recipes import named
 from hfcount.errors import BadInput
 from hfcount.simulation import fully_sharded, zero
 from hfcount.simulation.depth import stack_of
 from hfcount.simulation.division import Undivided
-from hfcount.simulation.step import Run
-from hfcount.simulation.subject import Subject, Wished
+from hfcount.simulation.plan import Run, Sharding, Wished
+from hfcount.simulation.subject import Subject
 from hfcount.workbench import Workbench
-
-MODES = (*zero.STAGES, "fsdp")
-
-
-@dataclasses.dataclass(frozen=True)
-class Sharding:
-    """How a step is divided.
-
-    Attributes:
-        mode: "zero1", "zero2", "zero3" or "fsdp".
-        devices: over how many devices.
-        offload: whether what is divided lies in the host's memory.
-    """
-
-    mode: str
-    devices: int
-    offload: bool = False
-
-    def __post_init__(self) -> None:
-        named(self.mode, dict.fromkeys(MODES), "sharding")
-        if self.devices < 2:
-            raise BadInput(f"--devices {self.devices}: nothing is divided over fewer than two")
-
-    @property
-    def by_layer(self) -> bool:
-        """Whether each layer does the same, so that depth can be extrapolated; ZeRO's buffers span layers."""
-        return self.mode == "fsdp" and not self.offload
 
 
 def as_kept(subject: Subject, sharding: Sharding | None) -> Subject:

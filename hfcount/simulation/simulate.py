@@ -11,16 +11,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch.utils._pytree import tree_leaves
 
-from hfcount.deadline import Overdue
+from hfcount.deadline import Overdue, TimeIsUp
 from hfcount.simulation.depth import Pattern, Repeats, ends_of, pattern_of, shallow_bench
 from hfcount.simulation.faking import without_memory
 from hfcount.simulation.form import StepForm, form_of, reading
-from hfcount.simulation.ledger import HOST, Ledger, TimeIsUp
-from hfcount.simulation.peak import BUCKETS, PHASES, Simulation, curve, entries_of, largest, peaks
+from hfcount.simulation.ledger import Ledger
+from hfcount.simulation.peak import BUCKETS, HOST, PHASES, Simulation, curve, entries_of, largest, peaks
+from hfcount.simulation.plan import Run, Wished, values_of
 from hfcount.simulation.sharding import as_kept, check, divided
 from hfcount.simulation.sizes import RANK, ROWS, SYMBOLS, TOKENS, Point, points
-from hfcount.simulation.step import Run, run_step
-from hfcount.simulation.subject import Wished, materialize, skeleton_of
+from hfcount.simulation.step import run_step
+from hfcount.simulation.subject import materialize, skeleton_of
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -94,12 +95,6 @@ def _pattern(bench: Workbench, run: Run) -> Pattern | None:
     if run.sharding is None:
         return pattern_of(bench)
     return ends_of(pattern_of(bench)) if run.sharding.by_layer else None
-
-
-def values_of(wished: Wished, run: Run) -> dict[str, int]:
-    """The values of the symbols that a step has: rows, tokens, and the rank where there are adapters."""
-    found = {ROWS: run.batch, TOKENS: run.seq}
-    return found if wished.options is None else {**found, RANK: wished.options.r}
 
 
 def _at_point(wished: Wished, run: Run, point: Point) -> tuple[Wished, Run]:

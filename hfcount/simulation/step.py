@@ -7,62 +7,21 @@ of a plain training loop: forward, backward for each of the accumulated batches,
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import gc
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
-from hfcount.simulation.cuda import CUDA_TRANSIENTS, ROUNDING, Capability, workspace_bytes
+from hfcount.simulation.cuda import CUDA_TRANSIENTS, ROUNDING, workspace_bytes
 from hfcount.simulation.division import Undivided
 from hfcount.simulation.inputs import make_inputs
 from hfcount.simulation.ledger import TRANSIENTS, Ledger, named_modules
 from hfcount.simulation.peak import PHASES
+from hfcount.simulation.plan import Run
 from hfcount.simulation.subject import Subject
 
-if TYPE_CHECKING:
-    from hfcount.simulation.sharding import Sharding
-
 WARM_UP = "warm-up"
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Run:
-    """How a step is run.
-
-    Attributes:
-        batch, seq: rows, and tokens a row.
-        capability: of the card whose kernels run, (8, 0); None for the CPU's.
-        optimizer: a name of budget/optimizers.py.
-        stepping: whether the optimizer steps all tensors at once ("foreach", torch's default on CUDA), one after the
-            other ("loop"), or in a kernel of its own ("fused").
-        accumulation: batches whose gradients are added up before the step.
-        keeps_outputs: whether a variable of the loop holds the model's outputs, logits too, until the step is over;
-            transformers' Trainer holds the loss only.
-        zeroes_gradients: whether gradients are set to zero and stay (`zero_grad(set_to_none=False)`); torch's default
-            since 2.0, and the Trainer's, is to let them go.
-        sharding: how the step is divided over devices, of which one is looked at; None where it is one device's.
-    """
-
-    batch: int
-    seq: int
-    capability: Capability | None = None
-    optimizer: str = "adamw"
-    stepping: str = "foreach"
-    accumulation: int = 1
-    keeps_outputs: bool = False
-    zeroes_gradients: bool = False
-    sharding: Sharding | None = None
-
-    @property
-    def needs_warm_up(self) -> bool:
-        """Whether a first step is not as later ones.
-
-        Gradients stay, an optimizer makes more than its state, or ZeRO-3 has yet to learn the order of modules.
-        """
-        learns = self.sharding is not None and self.sharding.mode == "zero3"
-        return self.zeroes_gradients or learns or self.optimizer not in ("adamw", "sgd")
 
 
 def run_step(

@@ -12,10 +12,9 @@ from typing import Any
 
 from hfcount.simulation.form import StepForm
 from hfcount.simulation.peak import Simulation
-from hfcount.simulation.simulate import simulate, step_form, values_of
+from hfcount.simulation.plan import Run, Wished, values_of
+from hfcount.simulation.simulate import simulate, step_form
 from hfcount.simulation.sizes import TOKENS
-from hfcount.simulation.step import Run
-from hfcount.simulation.subject import Wished
 from hfcount.workbench import Workbench
 
 _LENGTHS = re.compile(r"window|chunk|block|stride|length|position|seq", re.IGNORECASE)

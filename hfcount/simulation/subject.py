@@ -19,11 +19,11 @@ from torch import nn
 from hfcount.budget.recipes import Precision
 from hfcount.classes import text_config
 from hfcount.deadline import in_time
-from hfcount.lora import LoraOptions
 from hfcount.lora.attach import attach
 from hfcount.quantization.conversion import converted_modules
 from hfcount.quantization.storage import Scheme
 from hfcount.quiet import quiet_bitsandbytes
+from hfcount.simulation.plan import Wished
 from hfcount.workbench import Workbench, kept_in_fp32
 
 if TYPE_CHECKING:
@@ -47,27 +47,6 @@ class Subject:
     precision: Precision
     dtypes: Mapping[str, torch.dtype]
     scheme: Scheme | None
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Wished:
-    """What kind of training is wished for.
-
-    Attributes:
-        precision: the element types.
-        options: of LoRA; None for full fine-tuning. scheme: of QLoRA's base.
-        attention: "sdpa" or "eager".
-        computed: what bitsandbytes' layers compute in (`bnb_4bit_compute_dtype`); None for its default.
-        checkpointing: each layer keeps its input alone; `reentrant`: as torch did it first.
-    """
-
-    precision: Precision
-    options: LoraOptions | None = None
-    scheme: Scheme | None = None
-    attention: str = "sdpa"
-    computed: str | None = None
-    checkpointing: bool = False
-    reentrant: bool = False
 
 
 def skeleton_of(bench: Workbench, wished: Wished) -> Subject:

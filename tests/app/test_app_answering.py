@@ -22,6 +22,23 @@ def test_input_that_is_no_state_is_said_once_and_asked_of_no_worker() -> None:
     assert all(each == gradio.skip() for each in left)
 
 
+def test_an_exact_answer_leaves_the_message_to_what_was_typed_since() -> None:
+    """The message is of the newest input; an answer that was on its way when it came must not wipe it."""
+    from hfcount.app.answering import SHOWN, Answering
+    from hfcount.app.state import NAMES, State
+
+    class Workers:
+        def ask(self, _: str, function: Any, *arguments: Any) -> Any:
+            return function(*arguments)
+
+    answering = Answering(cast(Any, Workers()))
+    values = [getattr(State(model="mini-gpt-lora-lab"), name) for name in NAMES]
+    request = cast(Any, SimpleNamespace(session_hash="one"))
+    answering.at_once(request, *values)
+    for each in answering.exactly(request, *values):
+        assert each[SHOWN.index("message")] == gradio.skip()
+
+
 def test_a_field_that_is_picked_becomes_a_line_once() -> None:
     from hfcount.app.answering import chosen_field
 

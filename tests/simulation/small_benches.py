@@ -9,9 +9,10 @@ import torch
 
 from hfcount.budget.recipes import recipe
 from hfcount.lora import LoraOptions
+from hfcount.simulation.plan import Run, Wished
 from hfcount.simulation.simulate import Simulation, measured
-from hfcount.simulation.step import Run, run_step
-from hfcount.simulation.subject import Wished, materialize, skeleton_of
+from hfcount.simulation.step import run_step
+from hfcount.simulation.subject import materialize, skeleton_of
 from hfcount.sources import resolve
 from hfcount.workbench import Workbench
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from small_benches import bench_of, run_of, wished
 
 from hfcount.simulation.depth import REPEATS, Pattern, Stack, affine, pattern_of, shallow_bench, with_layers
+from hfcount.simulation.plan import Wished
 from hfcount.simulation.simulate import simulate, step_form
-from hfcount.simulation.subject import Wished
 
 SMALL = {
     "vocab_size": 96, "hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 4, "num_key_value_heads": 2,

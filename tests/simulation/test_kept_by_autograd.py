@@ -17,8 +17,8 @@ from hfcount.budget.recipes import Precision
 from hfcount.lora import LoraOptions
 from hfcount.quantization import Scheme
 from hfcount.simulation import step
+from hfcount.simulation.plan import Wished
 from hfcount.simulation.simulate import simulate
-from hfcount.simulation.subject import Wished
 from hfcount.sources import resolve
 from hfcount.workbench import Workbench
 

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from hfcount.simulation.ledger import Ledger, TimeIsUp, named_modules
+from hfcount.deadline import TimeIsUp
+from hfcount.simulation.ledger import Ledger, named_modules
 from hfcount.simulation.peak import BUCKETS, curve, entries_of, largest, peaks
 
 

@@ -14,9 +14,8 @@ from hfcount.budget.recipes import recipe
 from hfcount.errors import BadInput
 from hfcount.quantization.storage import Scheme
 from hfcount.simulation.peak import Simulation, entries_of
-from hfcount.simulation.sharding import MODES, Sharding
+from hfcount.simulation.plan import MODES, Sharding, Wished
 from hfcount.simulation.simulate import simulate, traced
-from hfcount.simulation.subject import Wished
 from hfcount.workbench import Workbench
 
 DEVICES = 4

@@ -16,10 +16,10 @@ from torch import library
 
 import hfcount
 from hfcount.budgeting import Asked, Way
+from hfcount.deadline import TimeIsUp
 from hfcount.errors import BadInput
 from hfcount.simulating import memory_of
 from hfcount.simulation.inputs import make_inputs, special_ids
-from hfcount.simulation.ledger import TimeIsUp
 from hfcount.simulation.simulate import simulate
 from hfcount.simulation.subject import skeleton_of
 from hfcount.sources import resolve
@@ -222,8 +222,8 @@ MEASURED = r"""
     from pathlib import Path
     from hfcount.budget.recipes import recipe
     from hfcount.simulation.simulate import simulate
-    from hfcount.simulation.step import Run
-    from hfcount.simulation.subject import Wished
+    from hfcount.simulation.plan import Run
+    from hfcount.simulation.plan import Wished
     from hfcount.sources import resolve
     from hfcount.workbench import Workbench
 
