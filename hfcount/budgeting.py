@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import re
 import weakref
 from collections.abc import Mapping, Sequence
@@ -16,10 +15,10 @@ from hfcount.budget.optimizers import optimizer as optimizer_called
 from hfcount.budget.recipes import BYTES, Precision, named, recipe
 from hfcount.budget.sharding import check_sharding, share
 from hfcount.errors import BadInput
+from hfcount.facts import facts_of, lora_of, packed_of
 from hfcount.lora import LoraOptions
-from hfcount.lora.attach import Refused
 from hfcount.memory_answer import Budget
-from hfcount.quantization import Quantized, Scheme
+from hfcount.quantization import Scheme
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
 QLORA_RANKS = (8,)
-LONGEST_DEFAULT = 2048
 NOT_SHOWN = (
     "kbit_upcast", "stepping", "reentrant", "accumulation", "capability", "keeps_outputs", "zero_grad",
 )  # fmt: skip
@@ -145,9 +143,7 @@ class Asked:
 
 def usual_seq(bench: Workbench) -> int:
     """Return the length of a row where nobody says it: the model's positions up to 2,048, or ten seconds of sound."""
-    from hfcount.simulation.media import usual_length
-
-    return usual_length(bench.model) or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT)
+    return facts_of(bench).usual_seq
 
 
 def described(bench: Workbench, way: Way, regime: str, rank: int | None, targets: str | tuple[str, ...]) -> Budget:
@@ -156,27 +152,26 @@ def described(bench: Workbench, way: Way, regime: str, rank: int | None, targets
     LoRA's base is frozen, QLoRA's quantized besides. Where the model cannot have the regime, `reason` says why.
     """
     if regime == "full":
-        return Budget(regime=regime, trainable=bench.parameters, frozen=0)
+        return Budget(regime=regime, trainable=facts_of(bench).parameters, frozen=0)
     assert rank is not None
-    quantized = bench.quantized(way.scheme) if regime == "qlora" else None
-    if quantized is not None and not quantized.modules:
+    packed = packed_of(bench, way.scheme) if regime == "qlora" else None
+    if packed is not None and not packed.converted:
         return Budget(regime=regime, r=rank, reason="transformers converts no layer of this model to bitsandbytes'")
-    try:
-        adapters = bench.adapters(rank, targets)
-    except Refused as refusal:
-        return Budget(regime=regime, r=rank, reason=str(refusal))
-    trained = sum(math.prod(shape) for shape in adapters.shapes)
+    lora = lora_of(bench, rank, targets)
+    if lora.refusal:
+        return Budget(regime=regime, r=rank, reason=lora.refusal)
+    trained = lora.trained(rank)
     return Budget(
         regime=regime,
         r=rank,
-        targets=adapters.targets,
+        targets=lora.targets,
         trainable=trained,
-        frozen=bench.parameters,
+        frozen=facts_of(bench).parameters,
         adapter_bytes=share(
             trained * BYTES[way.adapters.trained], "weights", sharding=way.sharding, devices=way.devices
         ),
-        quantized=quantized.stored if quantized is not None else None,
-        unconverted_bytes=_unconverted(bench, way, quantized),
+        quantized=None if packed is None else packed.stored,
+        unconverted_bytes=0 if packed is None or not packed.fused else _unconverted_bytes(bench, way),
     )
 
 
@@ -255,13 +250,15 @@ def unreached_notes(bench: Workbench) -> list[str]:
     return [f"no gradient reaches {int(rows['numel'].sum()):,} parameters in a step ({first}): no optimizer state"]
 
 
-def _unconverted(bench: Workbench, way: Way, quantized: Quantized | None) -> int:
+def _unconverted_bytes(bench: Workbench, way: Way) -> int:
     """Return the bytes of fused experts that stay as they are in a quantized model."""
-    if quantized is None or not quantized.fused:
-        return 0
-    base = bench.frozen(way.adapters, quantized)
-    fused = (bench.table["expert"].to_numpy() > 0) & (bench.table["shape"].map(len).to_numpy() > 2)
-    kept = int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
+
+    def find() -> int:
+        base = bench.frozen(way.adapters, bench.quantized(way.scheme))
+        fused = (bench.table["expert"].to_numpy() > 0) & (bench.table["shape"].map(len).to_numpy() > 2)
+        return int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
+
+    kept = bench.record.answer(f"unconverted {way.adapters!r} {way.scheme!r}", find)
     return share(kept, "weights", sharding=way.sharding, devices=way.devices)
 
 
@@ -290,9 +287,10 @@ def inference_budget(bench: Workbench, way: Way) -> Budget:
 
 def warnings_on(bench: Workbench, way: Way) -> tuple[str, ...]:
     assert way.seq is not None
-    if bench.positions is None or way.seq <= bench.positions:
+    positions = facts_of(bench).positions
+    if positions is None or way.seq <= positions:
         return ()
-    return (f"--seq {way.seq:,} is beyond the model's {bench.positions:,} positions",)
+    return (f"--seq {way.seq:,} is beyond the model's {positions:,} positions",)
 
 
 def notes_on(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str | tuple[str, ...]) -> list[str]:
@@ -300,11 +298,11 @@ def notes_on(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str
     notes: list[str] = []
     adapted = [each for each in budgets if each.r is not None and each.reason is None]
     if adapted:
-        notes += filter(None, {bench.adapters(each.r, targets).note: None for each in adapted if each.r})
+        notes += filter(None, {lora_of(bench, each.r, targets).note: None for each in adapted if each.r})
     notes += dict.fromkeys(each.basis for each in budgets if each.basis)
     quantized = next((each for each in budgets if each.quantized is not None), None)
     if quantized is not None:
-        notes.append(f"{way.quantization.upper()}: {bench.quantized(way.scheme).backend}")
+        notes.append(f"{way.quantization.upper()}: {packed_of(bench, way.scheme).backend}")
         if quantized.unconverted_bytes:
             notes.append(_left_wide(bench, way, quantized))
     if way.sharding != "none":
@@ -324,10 +322,10 @@ def notes_on(bench: Workbench, way: Way, budgets: Sequence[Budget], targets: str
 
 
 def _left_wide(bench: Workbench, way: Way, budget: Budget) -> str:
-    quantized = bench.quantized(way.scheme)
-    share_ = quantized.fused / bench.parameters
+    fused = packed_of(bench, way.scheme).fused
+    share_ = fused / facts_of(bench).parameters
     kept = "fp32, which prepare_model_for_kbit_training makes of them" if way.adapters.upcast else "16 bit"
     return (
-        f"{quantized.fused:,} weights of fused experts ({share_:.1%} of the model) are not converted, since "
+        f"{fused:,} weights of fused experts ({share_:.1%} of the model) are not converted, since "
         f"bitsandbytes takes linear layers alone. They stay in {kept}: {budget.unconverted_bytes:,} bytes"
     )

@@ -8,10 +8,10 @@ from typing import Any
 from hfcount.api import as_settings
 from hfcount.budget.recipes import named
 from hfcount.budgeting import Asked, Way
-from hfcount.deadline import deadline, uncounted
+from hfcount.deadline import deadline
 from hfcount.memory_answer import Memory
+from hfcount.simulating import bench_of, memory_of
 from hfcount.sources import resolve
-from hfcount.workbench import Workbench
 
 METHODS = ("simulated", "closed-form")
 
@@ -50,9 +50,5 @@ def memory(
     chosen = Way.of(way)
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
-    with deadline(timeout, source.model):
-        bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)
-        with uncounted():
-            from hfcount.simulating import memory_of
-
+    with deadline(timeout, source.model), bench_of(source, asked, class_name, trust_remote_code) as bench:
         return memory_of(bench, chosen, asked, method=method, detail=detail, curves=curves)

@@ -11,8 +11,10 @@ from hfcount.budget.gpus import Gpu, gpus, reserve_bytes
 from hfcount.budgeting import Asked, Way
 from hfcount.deadline import deadline
 from hfcount.errors import BadInput
+from hfcount.facts import facts_of
 from hfcount.lora.options import MAX_RANK
 from hfcount.memory_answer import Budget, Memory
+from hfcount.simulating import bench_of, memory_of, needed_bytes
 from hfcount.sources import resolve
 from hfcount.workbench import Workbench
 
@@ -136,13 +138,10 @@ def stretched_memory(
     **way: Any,
 ) -> tuple[Memory, tuple[Fit, ...]]:
     """The budgets of `memory`, and how far each can be stretched on the `chosen` GPUs; arguments as there."""
-    from hfcount.simulating import memory_of
-
     asked = Asked.of(regimes, lora_r, lora_targets, as_settings(settings))
     trained = Way.of(implied(chosen, way))
     source = resolve(model, revision=revision, offline=offline, timeout=timeout)
-    with deadline(timeout, source.model):
-        bench = Workbench(source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code)
+    with deadline(timeout, source.model), bench_of(source, asked, class_name, trust_remote_code) as bench:
         found = memory_of(bench, trained, asked, detail=detail)
         return found, stretched(bench, found, trained, asked, chosen, headroom=headroom)
 
@@ -164,8 +163,6 @@ def stretched(
 
 
 def _stretched(bench: Workbench, fit: Fit, way: Way, budget: Budget, asked: Asked, headroom: str | None) -> Fit:
-    from hfcount.simulating import needed_bytes
-
     def tried(changed: Way, rank: int | None = None) -> Fit:
         needs = needed_bytes(bench, changed, budget if rank is None else dataclasses.replace(budget, r=rank), asked)
         return _fit(fit.gpu, fit.regime, needs, headroom)
@@ -175,14 +172,13 @@ def _stretched(bench: Workbench, fit: Fit, way: Way, budget: Budget, asked: Aske
     def at(changed: Way, rank: int | None = None) -> bool:
         return tried(changed, rank).verdict in wanted
 
-    longest = bench.positions or MOST_TOKENS
-    most_rank = _most_rank(bench)
+    facts = facts_of(bench)
     replace = dataclasses.replace
     return replace(
         fit,
         batch=largest(lambda n: at(replace(way, batch=n)), MOST_ROWS, start=way.batch),
-        seq=largest(lambda n: at(replace(way, seq=n)), longest, start=way.seq or 1),
-        r=None if budget.r is None else largest(lambda n: at(way, n), most_rank, start=budget.r),
+        seq=largest(lambda n: at(replace(way, seq=n)), facts.positions or MOST_TOKENS, start=way.seq or 1),
+        r=None if budget.r is None else largest(lambda n: at(way, n), min(facts.most_rank, MAX_RANK), start=budget.r),
         changes=() if fit.fits else tuple(_changes(way, tried)),
     )
 
@@ -240,9 +236,3 @@ def largest(fits: Callable[[int], bool], most: int, *, start: int = 1) -> int:
             middle = (low + high) // 2
         low, high = (middle, high) if fits(middle) else (low, middle)
     return low
-
-
-def _most_rank(bench: Workbench) -> int:
-    """A rank beyond a matrix's smaller side adds nothing: the widest layer's is the bound."""
-    sides = [min(shape) for shape in bench.table["shape"] if len(shape) == 2]
-    return min(max(sides, default=1), MAX_RANK)

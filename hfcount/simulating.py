@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
+from collections.abc import Iterator
 from typing import Any
 
 from hfcount.budget.estimate import lab_rule
@@ -22,22 +24,30 @@ from hfcount.budgeting import (
     usual_seq,
     warnings_on,
 )
-from hfcount.classes import text_config
-from hfcount.deadline import Overdue, TimeIsUp, after_deadline
-from hfcount.errors import BadInput, one_line
-from hfcount.inventory import tied_head_size
-from hfcount.limits import BUILD_BYTES, memory_limit
+from hfcount.deadline import Overdue, after_deadline
+from hfcount.errors import BadInput, HfcountError
+from hfcount.facts import facts_of, lora_of
+from hfcount.limits import memory_limit
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
+from hfcount.records import kept
 from hfcount.result import PACKAGES, versions
-from hfcount.simulation.flops_rule import matrix_parameters, rule
-from hfcount.simulation.media import PIXELS, SECONDS
+from hfcount.simulation.flops_rule import rule
 from hfcount.simulation.peak import Simulation
-from hfcount.simulation.plan import Run, Sharding, Wished
-from hfcount.simulation.simulate import simulate
+from hfcount.simulation.plan import PIXELS, SECONDS, Run, Sharding, Wished
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
-from hfcount.simulation.steps import steps_of
+from hfcount.simulation.steps import steps_of, why
+from hfcount.sources.source import Source
 from hfcount.workbench import Workbench
+
+
+@contextlib.contextmanager
+def bench_of(source: Source, asked: Asked, class_name: str | None, trust_remote_code: bool) -> Iterator[Workbench]:
+    """Return a bench as a context, with what is on record of the model; code of a repository has no record."""
+    with contextlib.nullcontext() if trust_remote_code else kept(source, asked.settings, class_name) as record:
+        yield Workbench(
+            source, asked.settings, class_name=class_name, trust_remote_code=trust_remote_code, record=record
+        )
 
 
 def memory_of(
@@ -58,6 +68,7 @@ def memory_of(
     closed forms; `curves` has every layer run, so that the curve of memory is known.
     """
     way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
+    facts = facts_of(bench)
     until = None if seconds is None else time.monotonic() + seconds
     budgets: list[Budget] = []
     comparisons: list[Comparison] = []
@@ -77,8 +88,10 @@ def memory_of(
             if method == "simulated":
                 with memory_limit():
                     step = _step(bench, way, budget, asked, whole=curves, seconds=left)
-                    found = with_peaks(bench, way, budget, asked, step)
-        except Exception as error:  # what torch and the models raise for what has no fake form
+                    other, reason = _other_peak(bench, way, budget, asked)
+                    found = with_peaks(bench, way, budget, asked, step, other)
+                    notes += [each for each in reason if each not in notes]
+        except HfcountError as error:
             if way.sharding != "none" and isinstance(error, BadInput) and not isinstance(error, Overdue):
                 budgets.append(dataclasses.replace(budget, reason=str(error)))
                 continue
@@ -99,8 +112,8 @@ def memory_of(
         raise BadInput(f"{bench.source.model}: {budgets[0].name}: {budgets[0].reason}")
     return Memory(
         model=bench.source.model,
-        model_class=type(bench.model).__name__,
-        model_type=str(bench.skeleton.config.model_type),
+        model_class=facts.model_class,
+        model_type=facts.model_type,
         source=bench.source,
         budgets=tuple(_with_ratio(each, budgets) for each in budgets),
         recipe=recipe(way.precision).summary,
@@ -108,7 +121,7 @@ def memory_of(
         notes=(
             *(f"a variant: {setting}" for setting in asked.settings),
             *bench.source.notes,
-            *bench.skeleton.notes,
+            *facts.notes,
             *notes_on(bench, way, budgets, asked.targets),
             *notes,
             *_kernels_note(way, budgets),
@@ -134,22 +147,20 @@ _USUAL_RANKS = {"lora": LORA_RANKS, "qlora": QLORA_RANKS}
 
 def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
     assert way.seq is not None
-    rule = lab_rule(text_config(bench.skeleton.config), batch=way.batch, seq=way.seq)
+    facts = facts_of(bench)
+    rule = lab_rule(facts.width, facts.layers, batch=way.batch, seq=way.seq)
     return dataclasses.replace(budget, activations_rule_bytes=rule)
 
 
 def _step(
-    bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bool, seconds: float | None
+    bench: Workbench, way: Way, budget: Budget, asked: Asked, *, whole: bool = False, seconds: float | None = None
 ) -> Simulation:
-    what, run = wished(bench, way, budget, asked), run_of(way)
-    if whole:
-        return simulate(bench, what, run, whole=True, seconds=seconds)
-    return steps_of(bench).at(what, run, seconds=seconds)
+    return steps_of(bench).at(wished(bench, way, budget, asked), run_of(way), whole=whole, seconds=seconds)
 
 
 def peak_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> int:
-    """Return the peak of a regime's step. Raises what torch and the models raise where it cannot be simulated."""
-    return steps_of(bench).at(wished(bench, way, budget, asked), run_of(way)).peak.bytes
+    """Return the peak of a regime's step. Raises as `Steps.at` does where it cannot be simulated."""
+    return _step(bench, way, budget, asked).peak.bytes
 
 
 def needed_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> int:
@@ -158,14 +169,14 @@ def needed_bytes(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> in
         return inference_budget(bench, way).total_bytes or 0
     if budget.method == "simulated":
         return peak_bytes(bench, way, budget, asked)
-    return (lasting_budget(bench, way, budget, asked.targets).total_bytes or 0) + bench.buffers_bytes
+    return (lasting_budget(bench, way, budget, asked.targets).total_bytes or 0) + facts_of(bench).buffers_bytes
 
 
 def wished(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> Wished:
     """What the simulation is asked for by a budget."""
     options = None
     if budget.r is not None:
-        options = LoraOptions(r=budget.r, targets=bench.adapters(budget.r, asked.targets).given)
+        options = LoraOptions(r=budget.r, targets=lora_of(bench, budget.r, asked.targets).given)
     precision = way.full if options is None else way.adapters
     return Wished(
         precision=precision,
@@ -230,19 +241,26 @@ def _reason(way: Way, closed: Budget, bucket: str) -> str:
     return ""
 
 
-def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: Simulation) -> Budget:
-    """The budget with the figures at the peak of its simulated step, and the peak with checkpointing or without."""
+def _other_peak(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> tuple[int | None, list[str]]:
+    """Return the peak with gradient checkpointing where it was not asked, and without it where it was; or why not."""
+    other = dataclasses.replace(way, gradient_checkpointing=not way.gradient_checkpointing)
+    try:
+        return peak_bytes(bench, other, budget, asked), []
+    except Overdue:
+        raise
+    except HfcountError as error:
+        kind = "with" if other.gradient_checkpointing else "without"
+        return None, [f"no peak {kind} gradient checkpointing, since {why(error)}"]
+
+
+def with_peaks(
+    bench: Workbench, way: Way, budget: Budget, asked: Asked, found: Simulation, other: int | None
+) -> Budget:
+    """Return the budget with the figures at the peak of its step; `other` is the peak with checkpointing changed."""
     at = found.peak.buckets
     passing = {name: at[name] for name in ("temporary", "inputs", "buffers", "workspace", "rounding")}
     form = steps_of(bench).form(wished(bench, way, budget, asked), run_of(way)) if found.lines is None else None
-    peaks = {way.gradient_checkpointing: found.peak.bytes}
-    other = dataclasses.replace(way, gradient_checkpointing=not way.gradient_checkpointing)
-    try:
-        peaks[other.gradient_checkpointing] = peak_bytes(bench, other, budget, asked)
-    except Overdue:
-        raise
-    except Exception:  # a class that has no checkpointing
-        pass
+    peaks = {way.gradient_checkpointing: found.peak.bytes, not way.gradient_checkpointing: other}
     return dataclasses.replace(
         budget,
         weights_bytes=at["weights"],
@@ -254,8 +272,8 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
         temporary_bytes=sum(passing.values()),
         temporary=passing,
         total_bytes=found.peak.bytes,
-        peak_plain_bytes=peaks.get(False),
-        peak_checkpointing_bytes=peaks.get(True),
+        peak_plain_bytes=peaks[False],
+        peak_checkpointing_bytes=peaks[True],
         method="simulated",
         peak_phase=found.peak.phase,
         phases={phase: moment.bytes for phase, moment in found.phases.items()},
@@ -263,7 +281,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
         highest=dict(found.highest),
         form=None if form is None else form.text(_values(way, budget)),
         flops=_flops(bench, way, budget, found),
-        largest=tuple({str(key): value for key, value in row.items()} for row in found.largest.to_dict("records")),
+        largest=found.largest,
         simulated_seconds=found.seconds,
     )
 
@@ -276,19 +294,18 @@ def _values(way: Way, budget: Budget) -> dict[str, int]:
 def _flops(bench: Workbench, way: Way, budget: Budget, found: Simulation) -> dict[str, int]:
     """The operations of a step, and what the usual rule says of the whole."""
     assert way.seq is not None
-    text = text_config(bench.skeleton.config)
+    facts = facts_of(bench)
     tokens = way.batch * way.seq * way.accumulation
     whole = sum(found.flops.values())
     flops = {"forward": found.flops["forward"], "backward": found.flops["backward"], "whole": whole}
     flops["per_token"] = round(whole / tokens)
-    layers, width = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
-    if isinstance(layers, int) and isinstance(width, int):
+    if facts.layers is not None and facts.width is not None:
         flops["rule"] = rule(
-            matrices=matrix_parameters(bench.table, tied_head=tied_head_size(bench.model)),
+            matrices=facts.matrices,
             adapters=(budget.trainable or 0) if budget.r is not None else 0,
             tokens=tokens,
-            layers=layers,
-            width=width,
+            layers=facts.layers,
+            width=facts.width,
             seq=way.seq,
             twice=way.gradient_checkpointing,
         )
@@ -300,20 +317,6 @@ def _with_ratio(budget: Budget, budgets: list[Budget]) -> Budget:
     if full is None or not full.total_bytes or budget.total_bytes is None or budget.regime == "inference":
         return budget
     return dataclasses.replace(budget, ratio_to_full=budget.total_bytes / full.total_bytes)
-
-
-def why(error: BaseException) -> str:
-    """What stopped a simulation, with the operator where torch names it, on one line."""
-    if isinstance(error, (TimeIsUp, Overdue)):
-        return str(TimeIsUp())
-    if isinstance(error, MemoryError) or "not enough memory" in str(error):
-        return f"the step cannot be simulated: it would really take more than {BUILD_BYTES // 2**30} GiB"
-    operator = getattr(error, "func", None)
-    if operator is None:
-        return f"the step cannot be simulated: {one_line(error)}"
-    asks = type(error).__name__ in ("DataDependentOutputException", "DynamicOutputShapeException")
-    what = "asks for a value that only weights decide" if asks else "has no fake form"
-    return f"the step cannot be simulated: operator {operator} {what}"
 
 
 def _inputs_note(found: Simulation) -> list[str]:

@@ -20,6 +20,7 @@ from hfcount.lora import LoraOptions
 from hfcount.lora.attach import Attached, Refused, attach, suffix
 from hfcount.lora.closed_form import Ranks
 from hfcount.quantization import Quantized, Scheme, quantize
+from hfcount.records import Record
 from hfcount.skeleton import Skeleton, build_skeleton
 from hfcount.sources import Source
 
@@ -59,14 +60,17 @@ class Workbench:
         *,
         class_name: str | None = None,
         trust_remote_code: bool = False,
+        record: Record | None = None,
     ):
         self.source = source
-        self.loaded: LoadedConfig = load_config(source, settings, trust_remote_code=trust_remote_code)
+        self._settings = tuple(settings)
         self._class_name = class_name
-        self._forget()
+        self._trust_remote_code = trust_remote_code
+        self._forget(record)
 
-    def _forget(self) -> None:
-        """Drop all that was found out."""
+    def _forget(self, record: Record | None = None) -> None:
+        """Drop all that was found out, but what a `record` has."""
+        self.record = record or Record()
         self._adapters: dict[tuple[int, str | tuple[str, ...]], Adapters] = {}
         self._quantized: dict[Scheme, Quantized] = {}
         self._dtypes: dict[str, list[str]] = {}
@@ -79,6 +83,10 @@ class Workbench:
         found._forget()
         found.loaded = dataclasses.replace(self.loaded, config=config)
         return found
+
+    @functools.cached_property
+    def loaded(self) -> LoadedConfig:
+        return load_config(self.source, self._settings, trust_remote_code=self._trust_remote_code)
 
     def build(self, dtype: str | None = None) -> Skeleton:
         """A fresh skeleton with a config of its own: PEFT, bitsandbytes and the kind of attention change them.

@@ -191,7 +191,7 @@ def _against_real(bench: Any, run: Any, found: Any) -> str:
 
 def short(error: BaseException) -> str:
     """Why, on one line of at most 200 signs."""
-    from hfcount.simulating import why
+    from hfcount.simulation.steps import why
 
     text = re.sub(r"hfcount-\w+: ", "", why(error))
     text = re.sub(r"^cannot be built as \w+: ", "", text.replace("the step cannot be simulated: ", ""))

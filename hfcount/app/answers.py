@@ -217,6 +217,7 @@ def budgets(state: State, source: Source) -> dict[str, Any]:
 
 def _memory(state: State, source: Source) -> Memory:
     from hfcount.budgeting import Asked, Way
+    from hfcount.records import kept
     from hfcount.simulating import memory_of
 
     way = Way(
@@ -228,7 +229,9 @@ def _memory(state: State, source: Source) -> Memory:
         double_quant=state.double_quant,
     )
     asked = Asked.of(("full", "lora", "qlora"), state.rank_values, state.targets, state.setting_lines)
-    return memory_of(_bench(source, state.setting_lines), way, asked)
+    bench = _bench(source, state.setting_lines)
+    with kept(source, state.setting_lines) as bench.record:
+        return memory_of(bench, way, asked)
 
 
 def as_json(state: State, source: Source) -> bytes:

@@ -17,12 +17,9 @@ BASIS = (
 )
 
 
-def lab_rule(config: Any, *, batch: int, seq: int) -> int | None:
+def lab_rule(width: int | None, layers: int | None, *, batch: int, seq: int) -> int | None:
     """Return the LoRA lab's rule of thumb: batch·seq·d·L·16 bytes, whatever the layers are; None without d or L."""
-    width, depth = getattr(config, "hidden_size", None), getattr(config, "num_hidden_layers", None)
-    if not isinstance(width, int) or not isinstance(depth, int):
-        return None
-    return 16 * batch * seq * width * depth
+    return None if width is None or layers is None else 16 * batch * seq * width * layers
 
 
 def estimated_activations(model: PreTrainedModel, precision: Precision, *, rows: int, checkpointing: bool) -> int:

@@ -83,14 +83,19 @@ def write_forms(path: Path, entries: Iterable[Form], *, default: str | None = No
         kept.cache_clear()
 
 
-def cache_folder() -> Path:
-    """Where this machine keeps the forms that it found itself; HFCOUNT_CACHE names another place."""
+def cache_root() -> Path:
+    """Where this machine keeps what it found itself; HFCOUNT_CACHE names another place."""
     named = os.environ.get("HFCOUNT_CACHE")
     if named:
-        return Path(named) / "forms"
+        return Path(named)
     from platformdirs import user_cache_path
 
-    return user_cache_path("hfcount", appauthor=False) / "forms"
+    return user_cache_path("hfcount", appauthor=False)
+
+
+def cache_folder() -> Path:
+    """Where this machine keeps the forms that it found itself."""
+    return cache_root() / "forms"
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -65,6 +66,44 @@ class StepForm:
     point: Point
     traced: tuple[int, ...]
 
+    def document(self) -> dict[str, Any]:
+        """Return the form as a JSON value, from which `of` makes it again."""
+        written = dataclasses.astuple
+        return {
+            "storages": list(map(written, self.storages)),
+            "moments": self.moments,
+            "counts": self.counts.tolist(),
+            "flops": {
+                phase: [(list(map(written, lengths)), count) for lengths, count in terms.items()]
+                for phase, terms in self.flops.items()
+            },
+            "inputs": {name: list(map(written, shape)) for name, shape in self.inputs.items()},
+            "rounding": self.rounding,
+            "point": [self.point.values, self.point.free],
+            "traced": self.traced,
+        }
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> StepForm:
+        """Return the form that a document stands for."""
+        values, free = document["point"]
+        return cls(
+            storages=tuple(
+                Storage(bucket, Size.of(size), module, name, tuple(map(Size.of, shape)), dtype)
+                for bucket, size, module, name, shape, dtype in document["storages"]
+            ),
+            moments=tuple((phase, module) for phase, module in document["moments"]),
+            counts=np.array(document["counts"], dtype=np.int64),
+            flops={
+                phase: {tuple(itertools.starmap(Length, lengths)): count for lengths, count in terms}
+                for phase, terms in document["flops"].items()
+            },
+            inputs={name: tuple(map(Size.of, shape)) for name, shape in document["inputs"].items()},
+            rounding=document["rounding"],
+            point=Point(values, tuple(free)),
+            traced=tuple(document["traced"]),
+        )
+
     def at(self, values: Mapping[str, int]) -> Simulation:
         """The step at values of the symbols."""
         values = {**self.point.values, **{name: values[name] for name in self.point.free}}
@@ -115,10 +154,8 @@ class StepForm:
             terms[each.size.lengths] += count * each.size.coefficient
         return polynomial({lengths: number for lengths, number in terms.items() if number})
 
-    def _largest(self, moment: int, sizes: np.ndarray, values: Mapping[str, int]) -> pd.DataFrame:
+    def _largest(self, moment: int, sizes: np.ndarray, values: Mapping[str, int]) -> tuple[dict[str, Any], ...]:
         """The largest storages at a moment, those of one bucket and size in a row with their count."""
-        import pandas as pd
-
         there = np.flatnonzero(self.counts[moment])
         rows: dict[tuple[int, str], dict[str, Any]] = {}
         for index in there[np.argsort(-sizes[there], kind="stable")].tolist():
@@ -138,7 +175,7 @@ class StepForm:
                 },
             )
             row["count"] += int(self.counts[moment, index])
-        return pd.DataFrame(list(rows.values())[:SHOWN])
+        return tuple(rows.values())[:SHOWN]
 
 
 def polynomial(terms: Mapping[tuple[Length, ...], int]) -> str:

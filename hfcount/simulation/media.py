@@ -11,14 +11,10 @@ from typing import Any
 import torch
 
 from hfcount.errors import BadInput, one_line
+from hfcount.simulation.plan import PIXELS, SECONDS
 
-PIXELS = 224
-"""The side of an image where a config does not say it: ImageNet's usual crop."""
-SECONDS = 10
 RATE = 16_000
-"""A clip of sound where nobody says how long: ten seconds at speech models' usual 16 kHz; of its features
-there are 100 a second, the usual hop of 10 ms."""
-
+"""Samples a second of speech models; of features there are 100 a second, the usual hop of 10 ms."""
 
 MOST_TILES = 5
 

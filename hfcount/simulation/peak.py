@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -56,11 +56,29 @@ class Simulation:
     highest: Mapping[str, int]
     inputs: Mapping[str, tuple[int, ...]]
     flops: Mapping[str, int]
-    largest: pd.DataFrame
+    largest: tuple[Mapping[str, Any], ...]
     lines: pd.DataFrame | None
     traced: tuple[int, ...]
     seconds: float
     host_bytes: int = 0
+
+    def document(self) -> dict[str, Any]:
+        """Return the step as a JSON value, without the curve; `of` makes it again."""
+        return dataclasses.asdict(dataclasses.replace(self, lines=None))
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Simulation:
+        """Return the step that a document stands for."""
+        return cls(
+            **{
+                **document,
+                "peak": Moment(**document["peak"]),
+                "phases": {phase: Moment(**found) for phase, found in document["phases"].items()},
+                "inputs": {name: tuple(shape) for name, shape in document["inputs"].items()},
+                "largest": tuple({**row, "shape": tuple(row["shape"])} for row in document["largest"]),
+                "traced": tuple(document["traced"]),
+            }
+        )
 
 
 def entries_of(ledger: Ledger) -> pd.DataFrame:
@@ -118,10 +136,11 @@ def moment(lines: pd.DataFrame, position: int) -> Moment:
     return Moment(bytes=sum(buckets.values()), phase=str(row["phase"]), module=str(row["module"]), buckets=buckets)
 
 
-def largest(lines: pd.DataFrame, table: pd.DataFrame, *, count: int = 10) -> pd.DataFrame:
+def largest(lines: pd.DataFrame, table: pd.DataFrame, *, count: int = 10) -> tuple[dict[str, Any], ...]:
     """The largest storages that were alive at the peak, those of one bucket and size in a row with their `count`."""
     at = lines.index[int(lines[list(BUCKETS)].sum(axis=1).to_numpy().argmax())]
     alive = table[(table["born"] <= at) & (table["end"] >= at) & (table["bucket"] != HOST)]
     kinds = alive.groupby(["bytes", "bucket"], sort=False)
     first = kinds.first().reset_index().assign(count=kinds.size().to_numpy())
-    return first.nlargest(count, "bytes")[["bytes", "count", "bucket", "module", "name", "shape", "dtype"]]
+    rows = first.nlargest(count, "bytes")[["bytes", "count", "bucket", "module", "name", "shape", "dtype"]]
+    return tuple({str(key): value for key, value in row.items()} for row in rows.to_dict("records"))

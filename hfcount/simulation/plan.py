@@ -5,12 +5,18 @@ from __future__ import annotations
 import dataclasses
 
 from hfcount.budget.recipes import Precision, named
-from hfcount.errors import BadInput
+from hfcount.errors import BadInput, HfcountError
 from hfcount.lora.options import LoraOptions
 from hfcount.quantization.storage import Scheme
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 
 MODES = ("zero1", "zero2", "zero3", "fsdp")
+
+PIXELS = 224
+"""The side of an image where a config does not say it: ImageNet's usual crop."""
+
+SECONDS = 10
+"""How long a clip of sound lasts where nobody says it."""
 
 Capability = tuple[int, int]
 """A card's compute capability: (8, 0) is an A100's."""
@@ -98,6 +104,10 @@ class Run:
         """
         learns = self.sharding is not None and self.sharding.mode == "zero3"
         return self.zeroes_gradients or learns or self.optimizer not in ("adamw", "sgd")
+
+
+class NotSimulated(HfcountError):
+    """A step that cannot be simulated; the message says what stopped it."""
 
 
 def values_of(wished: Wished, run: Run) -> dict[str, int]:

@@ -13,6 +13,7 @@ import functools
 import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 ROWS, TOKENS, RANK = "b", "s", "r"
 SYMBOLS = (ROWS, TOKENS, RANK)
@@ -67,6 +68,16 @@ class Size:
 
     coefficient: int
     lengths: tuple[Length, ...] = ()
+
+    @classmethod
+    def of(cls, written: Sequence[Any]) -> Size:
+        """Return the size that `dataclasses.astuple` wrote.
+
+        >>> Size.of([12, [["s", 1, 1]]])
+        Size(coefficient=12, lengths=(Length(symbol='s', shift=1, multiple=1),))
+        """
+        coefficient, lengths = written
+        return cls(coefficient, tuple(itertools.starmap(Length, lengths)))
 
     def at(self, values: Mapping[str, int]) -> int:
         return self.coefficient * math.prod(each.at(values) for each in self.lengths)

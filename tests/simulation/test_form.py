@@ -63,7 +63,7 @@ def test_a_form_is_the_step_of_every_layer(name, kind, card, tmp_path):
         assert found.highest == whole.highest
         assert found.flops == whole.flops
         assert found.inputs == whole.inputs
-        assert found.largest["bytes"].tolist() == whole.largest["bytes"].tolist()
+        assert [row["bytes"] for row in found.largest] == [row["bytes"] for row in whole.largest]
 
 
 def test_rows_have_one_form_and_a_single_row_another(tmp_path):
