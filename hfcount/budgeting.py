@@ -19,6 +19,7 @@ from hfcount.facts import facts_of, lora_of, packed_of
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget
 from hfcount.quantization import Scheme
+from hfcount.records import key_of
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -258,7 +259,7 @@ def _unconverted_bytes(bench: Workbench, way: Way) -> int:
         fused = (bench.table["expert"].to_numpy() > 0) & (bench.table["shape"].map(len).to_numpy() > 2)
         return int(base.loc[fused & ~base["quantized"].to_numpy(), "bytes"].sum())
 
-    kept = bench.record.answer(f"unconverted {way.adapters!r} {way.scheme!r}", find)
+    kept = bench.record.answer(f"unconverted {key_of(way.adapters)} {key_of(way.scheme)}", find)
     return share(kept, "weights", sharding=way.sharding, devices=way.devices)
 
 

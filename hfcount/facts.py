@@ -10,6 +10,7 @@ from hfcount.classes import text_config
 from hfcount.inventory import tied_head_size
 from hfcount.lora.attach import Refused
 from hfcount.quantization import Scheme, Stored
+from hfcount.records import key_of
 from hfcount.simulation.flops_rule import matrix_parameters
 from hfcount.workbench import Workbench
 
@@ -141,7 +142,7 @@ class Packed:
 
 def packed_of(bench: Workbench, scheme: Scheme) -> Packed:
     """Return what bitsandbytes makes of the model under `scheme`."""
-    found = bench.record.answer(f"packed {scheme!r}", lambda: dataclasses.asdict(_packed(bench, scheme)))
+    found = bench.record.answer(f"packed {key_of(scheme)}", lambda: dataclasses.asdict(_packed(bench, scheme)))
     return Packed(**{**found, "stored": Stored(**found["stored"])})
 
 

@@ -7,6 +7,7 @@ bundled cards come with the package; those of other models are kept in this mach
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import gzip
 import hashlib
 import json
@@ -40,8 +41,24 @@ class Record:
     def answer(self, question: str, find: Callable[[], Any]) -> Any:
         """Return the answer to a question; `find` gives it where it is not known."""
         if question not in self.answers:
-            self.answers[question] = find()
+            self.answers[question] = json.loads(_text(find()))  # the same whether it was read or found
         return self.answers[question]
+
+
+def key_of(value: Any) -> str:
+    """Return a value of a plan as a part of a question: a record by its fields that are not at their defaults.
+
+    So a field that hfcount learns later leaves the questions that do not ask for it as they are.
+    """
+    if not dataclasses.is_dataclass(value) or isinstance(value, type):
+        return repr(value)
+    fields = ((each, getattr(value, each.name)) for each in dataclasses.fields(value))
+    given = ", ".join(f"{each.name}={key_of(found)}" for each, found in fields if found != _default(each))
+    return f"{type(value).__name__}({given})"
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    return field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
 
 
 @contextlib.contextmanager
@@ -53,7 +70,7 @@ def kept(source: Source, settings: Sequence[str], class_name: str | None = None)
     identity = [source.model, source.config, list(settings), class_name]
     packaged = PACKAGED / f"{_digest(identity)}.json.gz"
     path = cache_root() / "records" / f"{_digest([identity, _versions(), _code()])}.json.gz"
-    record = Record({**_packaged_answers(packaged), **_document(path).get("answers", {})})
+    record = Record({**packaged_answers(packaged), **_document(path).get("answers", {})})
     before = len(record.answers)
     try:
         yield record
@@ -74,13 +91,16 @@ def write(path: Path, model: str, record: Record) -> None:
     document = {"schema": SCHEMA, "model": model, "versions": _versions(), "answers": record.answers}
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(f".{os.getpid()}.partial")
-    text = json.dumps(document, separators=(",", ":"), ensure_ascii=False)
-    partial.write_bytes(gzip.compress(text.encode(), mtime=0))
+    partial.write_bytes(gzip.compress(_text(document).encode(), mtime=0))
     partial.replace(path)
 
 
-def _packaged_answers(path: Path) -> Mapping[str, Any]:
-    """The answers of a packaged record where they were found with the versions that are installed here."""
+def _text(document: Any) -> str:
+    return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
+
+
+def packaged_answers(path: Path) -> Mapping[str, Any]:
+    """Return the answers of a packaged record where they were found with the versions that are installed here."""
     document = _document(path)
     found: Mapping[str, Any] = document.get("answers", {}) if document.get("versions") == _versions() else {}
     return found

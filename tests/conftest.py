@@ -68,6 +68,12 @@ PINNED = {
 }
 
 
+@pytest.fixture(autouse=True)
+def no_packaged_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the package has on record of its cards is not asked: tests are of the steps themselves."""
+    monkeypatch.setattr("hfcount.records.PACKAGED", Path(os.environ["HFCOUNT_CACHE"]) / "none")
+
+
 @pytest.fixture
 def nothing_outside() -> Iterator[None]:
     """Fails the test if its thread opens a file, a connection or a pickle that is none of the program's own."""

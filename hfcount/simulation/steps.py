@@ -13,6 +13,7 @@ from typing import Any
 from hfcount.deadline import Overdue, TimeIsUp, uncounted
 from hfcount.errors import HfcountError, one_line
 from hfcount.limits import BUILD_BYTES
+from hfcount.records import key_of
 from hfcount.simulation.form import StepForm
 from hfcount.simulation.peak import Simulation
 from hfcount.simulation.plan import NotSimulated, Run, Wished, values_of
@@ -48,8 +49,10 @@ class Steps:
             return _outcome(_tried(run_now))
         form = self.form(wished, run, seconds=seconds)
         if form is None:
-            return Simulation.of(self._answer(f"step {wished!r} {run!r}", lambda: run_now().document()))
-        return dataclasses.replace(form.at(values_of(wished, run)), seconds=time.monotonic() - begun)
+            found = Simulation.of(self._answer(f"step {key_of(wished)} {key_of(run)}", lambda: run_now().document()))
+        else:
+            found = form.at(values_of(wished, run))
+        return dataclasses.replace(found, seconds=time.monotonic() - begun)
 
     def form(self, wished: Wished, run: Run, *, seconds: float | None = None) -> StepForm | None:
         """Return the closed form that holds for this step; None where its traces do not agree. Raises as `at` does.
@@ -124,7 +127,7 @@ def _kind_of(wished: Wished, run: Run) -> str:
     """What is asked besides the number of rows, tokens and ranks: one of them, or several."""
     if wished.options is not None:
         wished = dataclasses.replace(wished, options=dataclasses.replace(wished.options, r=min(wished.options.r, 2)))
-    return repr((wished, dataclasses.replace(run, batch=min(run.batch, 2), seq=min(run.seq, 2))))
+    return f"{key_of(wished)} {key_of(dataclasses.replace(run, batch=min(run.batch, 2), seq=min(run.seq, 2)))}"
 
 
 def _lengths(config: Mapping[str, Any]) -> list[int]:
