@@ -54,7 +54,7 @@ def key_of(value: Any) -> str:
         return repr(value)
     fields = ((each, getattr(value, each.name)) for each in dataclasses.fields(value))
     given = ", ".join(f"{each.name}={key_of(found)}" for each, found in fields if found != _default(each))
-    return f"{type(value).__name__}({given})"
+    return f"({given})"
 
 
 def _default(field: dataclasses.Field[Any]) -> Any:
