@@ -34,7 +34,7 @@ from hfcount.records import kept
 from hfcount.result import PACKAGES, versions
 from hfcount.simulation.flops_rule import rule
 from hfcount.simulation.peak import Simulation
-from hfcount.simulation.plan import PIXELS, SECONDS, Run, Sharding, Wished
+from hfcount.simulation.plan import PIXELS, SECONDS, Run, Sharding, Wished, kernels_of
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 from hfcount.simulation.steps import steps_of, why
 from hfcount.sources.source import Source
@@ -195,7 +195,7 @@ def run_of(way: Way) -> Run:
     return Run(
         batch=way.batch,
         seq=way.seq,
-        capability=_capability(way) if way.device == "cuda" else None,
+        capability=kernels_of(way.capability) if way.device == "cuda" else None,
         optimizer=way.optimizer,
         stepping=way.stepping,
         accumulation=way.accumulation,
@@ -203,11 +203,6 @@ def run_of(way: Way) -> Run:
         keeps_outputs=way.keeps_outputs,
         zeroes_gradients=way.zero_grad == "to-zero",
     )
-
-
-def _capability(way: Way) -> tuple[int, int]:
-    major, minor = way.capability.split(".")
-    return int(major), int(minor)
 
 
 def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:

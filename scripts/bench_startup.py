@@ -20,6 +20,11 @@ import time
 IMPORTS = [sys.executable, "-c", "import torch, transformers, peft"]
 HFCOUNT = [sys.executable, "-m", "hfcount"]
 
+FRESH = {"HFCOUNT_CACHE": "cache"}
+"""A cache in the empty folder where a command starts: nothing is in it."""
+CHANGED = ("--set", "rms_norm_eps=2e-5")
+"""A model of the same sizes, that no record is of."""
+
 COMMANDS = {
     "import torch, transformers, peft": (IMPORTS, {}),
     "hfcount gpt2 --lora-r 8": ([*HFCOUNT, "gpt2", "--lora-r", "8"], {}),
@@ -29,6 +34,14 @@ COMMANDS = {
         [*HFCOUNT, "deepseek-v3", "--lora-r", "8", "--lora-targets", "all-linear"],
         {},
     ),
+    "memory llama-3.1-8b, on record": ([*HFCOUNT, "memory", "llama-3.1-8b"], FRESH),
+    "memory llama-3.1-8b, another batch": (
+        [*HFCOUNT, "memory", "llama-3.1-8b", "--batch", "6", "--seq", "999"],
+        FRESH,
+    ),
+    "memory llama-3.1-8b, not on record": ([*HFCOUNT, "memory", "llama-3.1-8b", *CHANGED], FRESH),
+    "the same with --fit": ([*HFCOUNT, "memory", "llama-3.1-8b", *CHANGED, "--gpu", "a100-80gb", "--fit"], FRESH),
+    "memory llama-3.1-405b, not on record": ([*HFCOUNT, "memory", "llama-3.1-405b", *CHANGED], FRESH),
     "hfcount --help": ([*HFCOUNT, "--help"], {}),
     "shell completion": (
         HFCOUNT,
@@ -40,8 +53,17 @@ RATIOS = (
     ("hfcount gpt2 --lora-r 8", "import torch, transformers, peft", 1.3),
     ("hfcount deepseek-v3", "hfcount gpt2", 1.5),
     ("hfcount deepseek-v3 --lora-r 8 --lora-targets all-linear", "hfcount gpt2 --lora-r 8", 1.5),
+    ("memory llama-3.1-8b, on record", "import torch, transformers, peft", 3.0),
+    ("memory llama-3.1-8b, not on record", "import torch, transformers, peft", 3.0),
+    ("the same with --fit", "memory llama-3.1-8b, not on record", 2.0),
+    ("memory llama-3.1-405b, not on record", "memory llama-3.1-8b, not on record", 1.2),
 )
-SECONDS = (("hfcount --help", 0.3), ("shell completion", 0.3))
+SECONDS = (
+    ("hfcount --help", 0.3),
+    ("shell completion", 0.3),
+    ("memory llama-3.1-8b, on record", 0.5),
+    ("memory llama-3.1-8b, another batch", 0.5),
+)
 
 
 def timed(command: list[str], environment: dict[str, str]) -> float:

@@ -22,6 +22,18 @@ Capability = tuple[int, int]
 """A card's compute capability: (8, 0) is an A100's."""
 
 
+def kernels_of(capability: str) -> Capability:
+    """Return the first compute capability whose kernels are those of the one in words.
+
+    cuda.py knows no difference between 8.0 and 8.9 (Ampere and Ada), so one form serves all of these cards.
+
+    >>> kernels_of("8.9"), kernels_of("7.5")
+    ((8, 0), (7, 5))
+    """
+    major, minor = map(int, capability.split("."))
+    return (major, 0) if major == 8 else (major, minor)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Wished:
     """What kind of training is wished for.
