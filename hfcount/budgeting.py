@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
     from hfcount.simulation.reached import Reach
 
+ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
+FLASH_FROM = 8.0
+"""flash_attn's kernels say "FlashAttention only supports Ampere GPUs or newer" (flash_api.cpp)."""
 REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
 QLORA_RANKS = (8,)
@@ -43,7 +46,7 @@ class Way:
     Attributes:
         batch: rows on each device; seq: tokens a row, None for the model's positions, at most 2,048.
         precision: a recipe's name; optimizer: an optimizer's.
-        attention: "sdpa" or "eager"; device: whose kernels keep the activations, "cuda" or "cpu".
+        attention: "sdpa", "eager" or "flash_attention_2"; device: whose kernels keep the activations, "cuda" or "cpu".
         gradient_checkpointing: each layer keeps its input alone.
         quantization: "nf4", "fp4" or "int8"; double_quant: its statistics quantized once more.
         kbit_upcast: whether QLoRA's other parameters become fp32; None for what the recipe does.
@@ -86,12 +89,17 @@ class Way:
         recipe(self.precision)
         optimizer_called(self.optimizer)
         named(self.zero_grad, dict.fromkeys(("to-none", "to-zero")), "zero-grad")
-        named(self.attention, dict.fromkeys(("sdpa", "eager")), "attention")
+        named(self.attention, dict.fromkeys(ATTENTIONS), "attention")
         named(self.device, dict.fromkeys(("cuda", "cpu")), "device")
+        if self.attention == "flash_attention_2" and self.device == "cpu":
+            raise BadInput(f"--attention {self.attention} has kernels of CUDA alone: give --device cuda")
         check_sharding(self.sharding, self.devices)
         Scheme(kind=self.quantization, double=self.double_quant)
         if not re.fullmatch(r"\d{1,2}\.\d", self.capability):
             raise BadInput(f"capability {self.capability!r}: give a compute capability, 8.0")
+        if self.attention == "flash_attention_2" and float(self.capability) < FLASH_FROM:
+            asked = f"--attention {self.attention} needs compute capability {FLASH_FROM}"
+            raise BadInput(f"{asked}, and this is {self.capability}: give --attention sdpa")
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Way:

@@ -30,6 +30,7 @@ from hfcount.limits import BUILD_BYTES, memory_limit
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.result import PACKAGES, versions
+from hfcount.simulation.flash_attn import NoFlash
 from hfcount.simulation.flops_rule import matrix_parameters, rule
 from hfcount.simulation.media import PIXELS, SECONDS
 from hfcount.simulation.peak import Simulation
@@ -54,8 +55,8 @@ def memory_of(
 
     A regime whose step cannot be simulated, within `seconds` where these are given, has its lasting buckets by their
     closed forms and an estimate of its activations; a note says why. So has every regime where the `method` is
-    "closed-form". A way to shard that is not simulated is refused. `detail` holds the lasting buckets against their
-    closed forms; `curves` has every layer run, so that the curve of memory is known.
+    "closed-form". A way to shard that is not simulated is refused, and FlashAttention that cannot run. `detail` holds
+    the lasting buckets against their closed forms; `curves` has every layer run, so that the curve of memory is known.
     """
     way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
     until = None if seconds is None else time.monotonic() + seconds
@@ -78,6 +79,8 @@ def memory_of(
                 with memory_limit():
                     step = _step(bench, way, budget, asked, whole=curves, seconds=left)
                     found = with_peaks(bench, way, budget, asked, step)
+        except NoFlash:
+            raise
         except Exception as error:  # what torch and the models raise for what has no fake form
             if way.sharding != "none" and isinstance(error, BadInput) and not isinstance(error, Overdue):
                 budgets.append(dataclasses.replace(budget, reason=str(error)))

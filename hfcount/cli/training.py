@@ -38,7 +38,7 @@ Optimizer = Annotated[
 Checkpointing = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Layers keep their inputs alone and run twice.")
 ]
-Attention = Annotated[str, typer.Option(metavar="NAME", help="sdpa or eager.")]
+Attention = Annotated[str, typer.Option(metavar="NAME", help="sdpa, eager or flash_attention_2.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Whose kernels run: cuda or cpu.")]
 Quantization = Annotated[str, typer.Option(metavar="KIND", help="Of QLoRA's base: nf4, fp4, or int8.")]
 DoubleQuant = Annotated[bool, typer.Option("--double-quant", help="Quantize the statistics of the blocks as well.")]

@@ -23,7 +23,7 @@ class Wished:
     Attributes:
         precision: the element types.
         options: of LoRA; None for full fine-tuning. scheme: of QLoRA's base.
-        attention: "sdpa" or "eager".
+        attention: "sdpa", "eager" or "flash_attention_2".
         computed: what bitsandbytes' layers compute in (`bnb_4bit_compute_dtype`); None for its default.
         checkpointing: each layer keeps its input alone; `reentrant`: as torch did it first.
     """
