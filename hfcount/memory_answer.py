@@ -22,6 +22,8 @@ class Budget:
     Attributes:
         regime: "full", "lora", "qlora" or "inference".
         r, targets: of the adapters; None and () without.
+        base_dtype, autocast: what the model, or the frozen base, is loaded in, and what autocast computes in.
+        grad_scaler: whether torch's GradScaler scales the loss.
         trainable, frozen: parameters.
         weights_bytes: all parameters in the types that they are kept in, quantized ones with their statistics.
         master_bytes: fp32 copies beside 16-bit trained parameters.
@@ -63,6 +65,9 @@ class Budget:
     regime: str
     r: int | None = None
     targets: tuple[str, ...] = ()
+    base_dtype: str | None = None
+    autocast: str | None = None
+    grad_scaler: bool = False
     trainable: int | None = None
     frozen: int | None = None
     weights_bytes: int | None = None

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from hfcount.budget.estimate import lab_rule
-from hfcount.budget.recipes import recipe
+from hfcount.budget.recipes import Precision, recipe
 from hfcount.budgeting import (
     LORA_RANKS,
     NOT_SHOWN,
@@ -66,7 +67,7 @@ def memory_of(
     lines: dict[str, Any] = {}
     for regime, rank in _rows(asked):
         if regime == "inference":
-            budgets.append(inference_budget(bench, way))
+            budgets.append(dataclasses.replace(inference_budget(bench, way), base_dtype=way.adapters.base))
             continue
         budget = _ruled(bench, way, described(bench, way, regime, rank, asked.targets))
         if budget.reason is not None:
@@ -112,6 +113,7 @@ def memory_of(
             *(f"a variant: {setting}" for setting in asked.settings),
             *bench.source.notes,
             *bench.skeleton.notes,
+            *habits_of(way, budgets),
             *notes_on(bench, way, budgets, asked.targets),
             *notes,
             *_kernels_note(way, budgets),
@@ -138,7 +140,37 @@ _USUAL_RANKS = {"lora": LORA_RANKS, "qlora": QLORA_RANKS}
 def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
     assert way.seq is not None
     rule = lab_rule(text_config(bench.skeleton.config), batch=way.batch, seq=way.seq)
-    return dataclasses.replace(budget, activations_rule_bytes=rule)
+    precision = _precision(way, budget)
+    return dataclasses.replace(
+        budget,
+        activations_rule_bytes=rule,
+        base_dtype=precision.base,
+        autocast=precision.autocast,
+        grad_scaler=run_of(way).scales(precision),
+    )
+
+
+def _precision(way: Way, budget: Budget) -> Precision:
+    return way.full if budget.r is None else way.adapters
+
+
+def habits_of(way: Way, budgets: Sequence[Budget]) -> list[str]:
+    """Return a note on each habit that is neither the recipe's nor, of the loop, the Trainer's."""
+    usual = dataclasses.replace(way, grad_scaler=None, autocast=None, base_dtype=None)
+    notes: dict[str, None] = {}
+    for each in budgets:
+        if each.reason is not None or each.regime == "inference":
+            continue
+        own, other = _precision(way, each), _precision(usual, each)
+        if own.base != other.base:
+            notes[f"the frozen base is loaded in {own.base}; the recipe has {other.base}"] = None
+        if own.autocast != other.autocast:
+            there, then = (f"autocast in {kind}" if kind else "no autocast" for kind in (own.autocast, other.autocast))
+            notes[f"{there}; the recipe has {then}"] = None
+        if each.grad_scaler != run_of(usual).scales(own):
+            scaled = "a GradScaler scales the loss" if each.grad_scaler else "no GradScaler scales the loss"
+            notes[f"{scaled}; transformers' Trainer has one where autocast computes in fp16"] = None
+    return list(notes)
 
 
 def _step(
@@ -169,7 +201,7 @@ def wished(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> Wished:
     options = None
     if budget.r is not None:
         options = LoraOptions(r=budget.r, targets=bench.adapters(budget.r, asked.targets).given)
-    precision = way.full if options is None else way.adapters
+    precision = _precision(way, budget)
     return Wished(
         precision=precision,
         options=options,
@@ -193,6 +225,7 @@ def run_of(way: Way) -> Run:
         accumulation=way.accumulation,
         sharding=None if way.sharding == "none" else Sharding(way.sharding, way.devices, offload=way.offload),
         keeps_outputs=way.keeps_outputs,
+        grad_scaler=way.grad_scaler,
         zeroes_gradients=way.zero_grad == "to-zero",
     )
 
@@ -225,7 +258,7 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
 
 def _reason(way: Way, closed: Budget, bucket: str) -> str:
     """Why a simulation holds more than the closed form, where that is known; "" where not."""
-    precision = way.full if closed.r is None else way.adapters
+    precision = _precision(way, closed)
     if bucket == "optimizer" and precision.moments != precision.trained and not precision.master:
         return f"the recipe's moments are {precision.moments}, torch's AdamW keeps them in its parameters' type"
     if bucket == "weights" and closed.regime == "qlora":

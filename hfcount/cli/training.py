@@ -70,6 +70,30 @@ KeepOutputs = Annotated[
 ZeroGrad = Annotated[
     str, typer.Option(metavar="NAME", help="Gradients after a step: to-none (they are freed) or to-zero.")
 ]
+GradScaler = Annotated[
+    bool | None,
+    typer.Option(
+        "--grad-scaler/--no-grad-scaler",
+        help="Whether torch's GradScaler scales the loss; where autocast computes in fp16, if not given.",
+        show_default=False,
+    ),
+]
+Autocast = Annotated[
+    bool | None,
+    typer.Option(
+        "--autocast/--no-autocast",
+        help="Whether the forward pass runs under autocast; by the recipe.",
+        show_default=False,
+    ),
+]
+BaseDtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE",
+        help="What the base of LoRA and QLoRA is loaded in: float32, bfloat16 or float16; by the recipe.",
+        show_default=False,
+    ),
+]
 Gpu = Annotated[
     list[str] | None,
     typer.Option(

@@ -75,6 +75,7 @@ class Run:
         accumulation: batches whose gradients are added up before the step.
         keeps_outputs: whether a variable of the loop holds the model's outputs, logits too, until the step is over;
             transformers' Trainer holds the loss only.
+        grad_scaler: whether torch's GradScaler scales the loss; None for what transformers' Trainer does (`scales`).
         zeroes_gradients: whether gradients are set to zero and stay (`zero_grad(set_to_none=False)`); torch's default
             since 2.0, and the Trainer's, is to let them go.
         sharding: how the step is divided over devices, of which one is looked at; None where it is one device's.
@@ -87,8 +88,19 @@ class Run:
     stepping: str = "foreach"
     accumulation: int = 1
     keeps_outputs: bool = False
+    grad_scaler: bool | None = None
     zeroes_gradients: bool = False
     sharding: Sharding | None = None
+
+    def scales(self, precision: Precision) -> bool:
+        """Whether a GradScaler scales the loss.
+
+        accelerate makes one where autocast computes in fp16, on a GPU alone (`Accelerator.__init__`). DeepSpeed has a
+        scaler of its own.
+        """
+        if self.grad_scaler is not None:
+            return self.grad_scaler
+        return precision.autocast == "float16" and self.capability is not None and self.sharding is None
 
     @property
     def needs_warm_up(self) -> bool:
