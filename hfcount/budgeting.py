@@ -20,6 +20,7 @@ from hfcount.lora import LoraOptions
 from hfcount.lora.attach import Refused
 from hfcount.memory_answer import Budget
 from hfcount.quantization import Quantized, Scheme
+from hfcount.simulation.plan import ATTENTIONS, FLASH
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from hfcount.simulation.reached import Reach
 
-ATTENTIONS = ("sdpa", "eager", "flash_attention_2")
 FLASH_FROM = 8.0
 """flash_attn's kernels say "FlashAttention only supports Ampere GPUs or newer" (flash_api.cpp)."""
 UNSCALED = "torch's GradScaler does not unscale fp16 gradients"
@@ -46,7 +46,8 @@ class Way:
     """How to train, checked when it is made; BadInput names the option.
 
     Attributes:
-        batch: rows on each device; seq: tokens a row, None for the model's positions, at most 2,048.
+        batch: rows on each device; seq: tokens a row (of a sound: samples or frames), None for the
+            model's positions, at most 2,048.
         precision: a recipe's name; optimizer: an optimizer's.
         attention: "sdpa", "eager" or "flash_attention_2"; device: whose kernels keep the activations, "cuda" or "cpu".
         gradient_checkpointing: each layer keeps its input alone.
@@ -100,7 +101,7 @@ class Way:
         named(self.zero_grad, dict.fromkeys(("to-none", "to-zero")), "zero-grad")
         named(self.attention, dict.fromkeys(ATTENTIONS), "attention")
         named(self.device, dict.fromkeys(("cuda", "cpu")), "device")
-        if self.attention == "flash_attention_2" and self.device == "cpu":
+        if self.attention == FLASH and self.device == "cpu":
             raise BadInput(f"--attention {self.attention} has kernels of CUDA alone: give --device cuda")
         check_sharding(self.sharding, self.devices)
         if self.grad_scaler and self.sharding != "none":
@@ -110,7 +111,7 @@ class Way:
         Scheme(kind=self.quantization, double=self.double_quant)
         if not re.fullmatch(r"\d{1,2}\.\d", self.capability):
             raise BadInput(f"capability {self.capability!r}: give a compute capability, 8.0")
-        if self.attention == "flash_attention_2" and float(self.capability) < FLASH_FROM:
+        if self.attention == FLASH and float(self.capability) < FLASH_FROM:
             asked = f"--attention {self.attention} needs compute capability {FLASH_FROM}"
             raise BadInput(f"{asked}, and this is {self.capability}: give --attention sdpa")
 

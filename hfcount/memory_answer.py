@@ -137,7 +137,9 @@ class Memory(Charted):
     Attributes:
         model, model_class, model_type, source: what was asked, what it is built as, where its config was read.
         budgets: in the order asked.
-        batch, seq: rows a device, and tokens a row.
+        batch, seq: rows a device, and tokens a row (samples or frames of a sound); an image has none.
+        inputs: the shape of each input of the step; none where no input can be made from the config.
+        encoder_decoder: whether a decoder reads tokens of its own.
         precision, recipe: the recipe's name and what it says.
         optimizer, attention, device, gradient_checkpointing, double_quant, quantization: as asked.
         sharding, devices, offload: as asked.
@@ -168,6 +170,8 @@ class Memory(Charted):
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+    inputs: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    encoder_decoder: bool = False
     comparisons: tuple[Comparison, ...] = ()
     curves: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 

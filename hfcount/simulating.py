@@ -31,8 +31,10 @@ from hfcount.limits import BUILD_BYTES, memory_limit
 from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.result import PACKAGES, versions
+from hfcount.simulation.faking import without_memory
 from hfcount.simulation.flash_attn import NoFlash
 from hfcount.simulation.flops_rule import matrix_parameters, rule
+from hfcount.simulation.inputs import make_inputs
 from hfcount.simulation.media import PIXELS, SECONDS
 from hfcount.simulation.peak import Simulation
 from hfcount.simulation.plan import Run, Sharding, Wished
@@ -65,6 +67,7 @@ def memory_of(
     comparisons: list[Comparison] = []
     notes: list[str] = []
     lines: dict[str, Any] = {}
+    inputs: dict[str, tuple[int, ...]] = {}
     for regime, rank in _rows(asked):
         if regime == "inference":
             budgets.append(dataclasses.replace(inference_budget(bench, way), base_dtype=way.adapters.base))
@@ -93,6 +96,7 @@ def memory_of(
                 notes += [each for each in unreached_notes(bench) if each not in notes]
             continue
         budgets.append(found)
+        inputs = inputs or dict(step.inputs)
         if detail and way.sharding == "none":
             comparisons += compared(way, lasting_budget(bench, way, budget, asked.targets), step)
             notes += [each for each in unreached_notes(bench) if each not in notes]
@@ -119,6 +123,8 @@ def memory_of(
             *_kernels_note(way, budgets),
         ),
         versions=versions((*PACKAGES, "bitsandbytes")),
+        inputs=inputs or _inputs(bench, way),
+        encoder_decoder=bool(getattr(bench.loaded.config, "is_encoder_decoder", False)),
         comparisons=tuple(comparisons),
         curves=lines,
         **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
@@ -281,6 +287,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
         pass
     return dataclasses.replace(
         budget,
+        activations_rule_bytes=budget.activations_rule_bytes if "input_ids" in found.inputs else None,
         weights_bytes=at["weights"],
         master_bytes=at["master"],
         gradients_bytes=at["gradients"],
@@ -316,6 +323,8 @@ def _flops(bench: Workbench, way: Way, budget: Budget, found: Simulation) -> dic
     tokens = way.batch * way.seq * way.accumulation
     whole = sum(found.flops.values())
     flops = {"forward": found.flops["forward"], "backward": found.flops["backward"], "whole": whole}
+    if "input_ids" not in found.inputs:  # the rule is of tokens
+        return flops
     flops["per_token"] = round(whole / tokens)
     layers, width = getattr(text, "num_hidden_layers", None), getattr(text, "hidden_size", None)
     if isinstance(layers, int) and isinstance(width, int):
@@ -352,17 +361,24 @@ def why(error: BaseException) -> str:
     return f"the step cannot be simulated: operator {operator} {what}"
 
 
+def _inputs(bench: Workbench, way: Way) -> dict[str, tuple[int, ...]]:
+    """The shapes of what a step would be given; none where its inputs cannot be made."""
+    assert way.seq is not None
+    try:
+        with without_memory():
+            inputs = make_inputs(bench.model, batch=way.batch, seq=way.seq)
+    except Overdue:
+        raise
+    except Exception:
+        return {}
+    return {name: tuple(each.shape) for name, each in inputs.items()}
+
+
 def _inputs_note(found: Simulation) -> list[str]:
-    """What images and sounds the step was given, which a row of tokens does not say."""
-    shown = [
-        f"{name} {' x '.join(f'{size:,}' for size in shape)}"
-        for name, shape in found.inputs.items()
-        if name in ("input_values", "inputs") or len(shape) > 2
-    ]
-    if not shown:
+    """How large an image or a sound is where nothing says it."""
+    if not any(name in ("input_values", "inputs") or len(shape) > 2 for name, shape in found.inputs.items()):
         return []
-    said = f"an image without a size in the config is {PIXELS} wide, a sound without --seq lasts {SECONDS} s"
-    return [f"the step's inputs: {', '.join(shown)} ({said})"]
+    return [f"an image without a size in the config is {PIXELS} wide, a sound without --seq lasts {SECONDS} s"]
 
 
 def _kernels_note(way: Way, budgets: list[Budget]) -> tuple[str, ...]:

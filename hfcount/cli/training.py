@@ -23,7 +23,10 @@ LoraTargets = Annotated[
 Batch = Annotated[int, typer.Option(help="Rows on each device.")]
 Seq = Annotated[
     int | None,
-    typer.Option(help="Tokens a row; the model's positions, at most 2048, if not given.", show_default=False),
+    typer.Option(
+        help="Tokens a row (of a sound: samples or frames); the model's positions, at most 2048, if not given.",
+        show_default=False,
+    ),
 ]
 Precision = Annotated[
     str,

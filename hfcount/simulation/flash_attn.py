@@ -22,8 +22,8 @@ from unittest import mock
 import torch
 
 from hfcount.errors import BadInput
+from hfcount.simulation.plan import FLASH
 
-NAME = "flash_attention_2"
 WIDEST = 256
 """No head is wider (flash_api.cpp: "only supports head dimension at most 256")."""
 
@@ -98,14 +98,14 @@ def check_type(dtype: torch.dtype) -> None:
     """Raise NoFlash for a type that the kernels are not for."""
     if dtype not in (torch.float16, torch.bfloat16):
         given = str(dtype).removeprefix("torch.")
-        raise NoFlash(f"--attention {NAME} works in fp16 and bf16, and is given {given}: give another --precision")
+        raise NoFlash(f"--attention {FLASH} works in fp16 and bf16, and is given {given}: give another --precision")
 
 
 def _check(*tensors: torch.Tensor) -> None:
     for each in tensors:
         check_type(each.dtype)
         if each.shape[-1] > WIDEST:
-            raise NoFlash(f"--attention {NAME} has heads of at most {WIDEST}, and these are {each.shape[-1]} wide")
+            raise NoFlash(f"--attention {FLASH} has heads of at most {WIDEST}, and these are {each.shape[-1]} wide")
 
 
 def _padded(tensor: torch.Tensor) -> torch.Tensor:

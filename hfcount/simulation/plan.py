@@ -10,6 +10,13 @@ from hfcount.lora.options import LoraOptions
 from hfcount.quantization.storage import Scheme
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 
+FLASH = "flash_attention_2"
+ATTENTIONS = ("sdpa", "eager", FLASH)
+
+RATE = 16_000
+FRAMES = 100
+"""Samples and frames of features in a second of sound: speech models' usual 16 kHz, and their usual hop of 10 ms."""
+
 MODES = ("zero1", "zero2", "zero3", "fsdp")
 
 Capability = tuple[int, int]

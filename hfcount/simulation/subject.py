@@ -24,7 +24,7 @@ from hfcount.quantization.conversion import converted_modules
 from hfcount.quantization.storage import Scheme
 from hfcount.quiet import quiet_bitsandbytes
 from hfcount.simulation import flash_attn
-from hfcount.simulation.plan import Wished
+from hfcount.simulation.plan import FLASH, Wished
 from hfcount.workbench import Workbench, kept_in_fp32
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ def _set_attention(model: PreTrainedModel, wished: Wished) -> None:
     Raises NoFlash where transformers does not run the class with FlashAttention, or not in this type.
     """
     kind = wished.attention
-    if kind == flash_attn.NAME:
+    if kind == FLASH:
         flash_attn.check_type(getattr(torch, wished.precision.autocast or wished.precision.base))
         _set_flash(model)
         return
@@ -124,15 +124,15 @@ def _set_flash(model: PreTrainedModel) -> None:
     lacking = next((each for each in _pretrained(model) if not each._supports_flash_attn), None)
     if lacking is not None:
         raise flash_attn.NoFlash(
-            f"--attention {flash_attn.NAME}: transformers has none for {type(lacking).__name__}, which says "
+            f"--attention {FLASH}: transformers has none for {type(lacking).__name__}, which says "
             "_supports_flash_attn = False: give --attention sdpa"
         )
     with flash_attn.stand_in():
-        model.set_attn_implementation(flash_attn.NAME)
-    kept = {each.config._attn_implementation for each in _pretrained(model)} - {flash_attn.NAME}
+        model.set_attn_implementation(FLASH)
+    kept = {each.config._attn_implementation for each in _pretrained(model)} - {FLASH}
     if kept:
         raise flash_attn.NoFlash(
-            f"--attention {flash_attn.NAME}: transformers keeps {', '.join(sorted(kept))} attention for "
+            f"--attention {FLASH}: transformers keeps {', '.join(sorted(kept))} attention for "
             f"{type(model).__name__}, which it cannot change once the model is built: give --attention sdpa"
         )
 
