@@ -20,6 +20,7 @@ from hfcount.lora import LoraOptions
 from hfcount.memory_answer import Budget
 from hfcount.quantization import Scheme
 from hfcount.records import key_of
+from hfcount.simulation.plan import ATTENTIONS, FLASH
 from hfcount.workbench import Workbench
 
 if TYPE_CHECKING:
@@ -27,11 +28,15 @@ if TYPE_CHECKING:
 
     from hfcount.simulation.reached import Reach
 
+FLASH_FROM = 8.0
+"""flash_attn's kernels say "FlashAttention only supports Ampere GPUs or newer" (flash_api.cpp)."""
+UNSCALED = "torch's GradScaler does not unscale fp16 gradients"
 REGIMES = ("full", "lora", "qlora", "inference")
 LORA_RANKS = (4, 8, 16)
 QLORA_RANKS = (8,)
 NOT_SHOWN = (
     "kbit_upcast", "stepping", "reentrant", "accumulation", "capability", "keeps_outputs", "zero_grad",
+    "grad_scaler", "autocast", "base_dtype",
 )  # fmt: skip
 
 
@@ -40,9 +45,10 @@ class Way:
     """How to train, checked when it is made; BadInput names the option.
 
     Attributes:
-        batch: rows on each device; seq: tokens a row, None for the model's positions, at most 2,048.
+        batch: rows on each device; seq: tokens a row (of a sound: samples or frames), None for the
+            model's positions, at most 2,048.
         precision: a recipe's name; optimizer: an optimizer's.
-        attention: "sdpa" or "eager"; device: whose kernels keep the activations, "cuda" or "cpu".
+        attention: "sdpa", "eager" or "flash_attention_2"; device: whose kernels keep the activations, "cuda" or "cpu".
         gradient_checkpointing: each layer keeps its input alone.
         quantization: "nf4", "fp4" or "int8"; double_quant: its statistics quantized once more.
         kbit_upcast: whether QLoRA's other parameters become fp32; None for what the recipe does.
@@ -54,6 +60,10 @@ class Way:
         keeps_outputs: whether the loop of a simulated step holds the model's outputs until the step is over.
         zero_grad: what it does with gradients after a step, "to-none" or "to-zero". Both default to what transformers'
             Trainer does.
+        grad_scaler: whether the loop scales the loss with torch's GradScaler; None for what the Trainer does: it has
+            one where autocast computes in fp16.
+        autocast: whether the forward pass runs under autocast; None for what the recipe does.
+        base_dtype: what the frozen base of LoRA and QLoRA is loaded in; None for what the recipe does.
     """
 
     batch: int = 1
@@ -75,6 +85,9 @@ class Way:
     capability: str = "8.0"
     keeps_outputs: bool = False
     zero_grad: str = "to-none"
+    grad_scaler: bool | None = None
+    autocast: bool | None = None
+    base_dtype: str | None = None
 
     def __post_init__(self) -> None:
         _check_positive("batch", self.batch)
@@ -85,12 +98,21 @@ class Way:
         recipe(self.precision)
         optimizer_called(self.optimizer)
         named(self.zero_grad, dict.fromkeys(("to-none", "to-zero")), "zero-grad")
-        named(self.attention, dict.fromkeys(("sdpa", "eager")), "attention")
+        named(self.attention, dict.fromkeys(ATTENTIONS), "attention")
         named(self.device, dict.fromkeys(("cuda", "cpu")), "device")
+        if self.attention == FLASH and self.device == "cpu":
+            raise BadInput(f"--attention {self.attention} has kernels of CUDA alone: give --device cuda")
         check_sharding(self.sharding, self.devices)
+        if self.grad_scaler and self.sharding != "none":
+            raise BadInput(f"--grad-scaler: --sharding {self.sharding} is simulated without it")
+        if self.base_dtype is not None:
+            named(self.base_dtype, BYTES, "base-dtype")
         Scheme(kind=self.quantization, double=self.double_quant)
         if not re.fullmatch(r"\d{1,2}\.\d", self.capability):
             raise BadInput(f"capability {self.capability!r}: give a compute capability, 8.0")
+        if self.attention == FLASH and float(self.capability) < FLASH_FROM:
+            asked = f"--attention {self.attention} needs compute capability {FLASH_FROM}"
+            raise BadInput(f"{asked}, and this is {self.capability}: give --attention sdpa")
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Way:
@@ -101,12 +123,19 @@ class Way:
 
     @property
     def full(self) -> Precision:
-        return recipe(self.precision).full
+        return self._computed(recipe(self.precision).full)
 
     @property
     def adapters(self) -> Precision:
         precision = recipe(self.precision).adapters
-        return precision if self.kbit_upcast is None else dataclasses.replace(precision, upcast=self.kbit_upcast)
+        if self.base_dtype is not None:
+            precision = precision.over(self.base_dtype)
+        if self.kbit_upcast is not None:
+            precision = dataclasses.replace(precision, upcast=self.kbit_upcast)
+        return self._computed(precision)
+
+    def _computed(self, precision: Precision) -> Precision:
+        return precision if self.autocast is None else precision.under(self.autocast)
 
     @property
     def scheme(self) -> Scheme:
@@ -152,6 +181,10 @@ def described(bench: Workbench, way: Way, regime: str, rank: int | None, targets
 
     LoRA's base is frozen, QLoRA's quantized besides. Where the model cannot have the regime, `reason` says why.
     """
+    precision = way.full if regime == "full" else way.adapters
+    if way.grad_scaler and (precision.master or precision.gradients == "float16"):
+        unscaled = "16-bit parameters with fp32 masters have a scaler of their own" if precision.master else UNSCALED
+        return Budget(regime=regime, r=rank, reason=f"--grad-scaler: {unscaled}")
     if regime == "full":
         return Budget(regime=regime, trainable=facts_of(bench).parameters, frozen=0)
     assert rank is not None

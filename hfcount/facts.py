@@ -29,6 +29,7 @@ class Facts:
         parameters: how many; matrices: those that a token is multiplied by.
         buffers_bytes: what its buffers take.
         positions: how many tokens a row may have; usual_seq: the length of a row where nobody says it.
+        encoder_decoder: whether a decoder reads tokens of its own.
         layers, width: of its text config, None where that does not say it.
         most_rank: the smaller side of its widest matrix.
     """
@@ -41,6 +42,7 @@ class Facts:
     buffers_bytes: int
     positions: int | None
     usual_seq: int
+    encoder_decoder: bool
     layers: int | None
     width: int | None
     most_rank: int
@@ -65,6 +67,7 @@ def _facts(bench: Workbench) -> Facts:
         buffers_bytes=bench.buffers_bytes,
         positions=bench.positions,
         usual_seq=usual_length(bench.model) or min(bench.positions or LONGEST_DEFAULT, LONGEST_DEFAULT),
+        encoder_decoder=bool(getattr(bench.loaded.config, "is_encoder_decoder", False)),
         layers=_integer(text, "num_hidden_layers"),
         width=_integer(text, "hidden_size"),
         most_rank=max((min(shape) for shape in bench.table["shape"] if len(shape) == 2), default=1),

@@ -22,6 +22,8 @@ class Budget:
     Attributes:
         regime: "full", "lora", "qlora" or "inference".
         r, targets: of the adapters; None and () without.
+        base_dtype, autocast: what the model, or the frozen base, is loaded in, and what autocast computes in.
+        grad_scaler: whether torch's GradScaler scales the loss.
         trainable, frozen: parameters.
         weights_bytes: all parameters in the types that they are kept in, quantized ones with their statistics.
         master_bytes: fp32 copies beside 16-bit trained parameters.
@@ -63,6 +65,9 @@ class Budget:
     regime: str
     r: int | None = None
     targets: tuple[str, ...] = ()
+    base_dtype: str | None = None
+    autocast: str | None = None
+    grad_scaler: bool = False
     trainable: int | None = None
     frozen: int | None = None
     weights_bytes: int | None = None
@@ -132,7 +137,9 @@ class Memory(Charted):
     Attributes:
         model, model_class, model_type, source: what was asked, what it is built as, where its config was read.
         budgets: in the order asked.
-        batch, seq: rows a device, and tokens a row.
+        batch, seq: rows a device, and tokens a row (samples or frames of a sound); an image has none.
+        inputs: the shape of each input of the step; none where no input can be made from the config.
+        encoder_decoder: whether a decoder reads tokens of its own.
         precision, recipe: the recipe's name and what it says.
         optimizer, attention, device, gradient_checkpointing, double_quant, quantization: as asked.
         sharding, devices, offload: as asked.
@@ -163,6 +170,8 @@ class Memory(Charted):
     warnings: tuple[str, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]
+    inputs: Mapping[str, tuple[int, ...]] = dataclasses.field(default_factory=dict)
+    encoder_decoder: bool = False
     comparisons: tuple[Comparison, ...] = ()
     curves: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict, repr=False, compare=False)
 

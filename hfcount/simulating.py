@@ -5,11 +5,11 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from hfcount.budget.estimate import lab_rule
-from hfcount.budget.recipes import recipe
+from hfcount.budget.recipes import Precision, recipe
 from hfcount.budgeting import (
     LORA_RANKS,
     NOT_SHOWN,
@@ -34,7 +34,7 @@ from hfcount.records import kept
 from hfcount.result import PACKAGES, versions
 from hfcount.simulation.flops_rule import rule
 from hfcount.simulation.peak import Simulation
-from hfcount.simulation.plan import PIXELS, SECONDS, Run, Sharding, Wished, kernels_of
+from hfcount.simulation.plan import PIXELS, SECONDS, NoFlash, Run, Sharding, Wished, kernels_of
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 from hfcount.simulation.steps import steps_of, why
 from hfcount.sources.source import Source
@@ -64,8 +64,8 @@ def memory_of(
 
     A regime whose step cannot be simulated, within `seconds` where these are given, has its lasting buckets by their
     closed forms and an estimate of its activations; a note says why. So has every regime where the `method` is
-    "closed-form". A way to shard that is not simulated is refused. `detail` holds the lasting buckets against their
-    closed forms; `curves` has every layer run, so that the curve of memory is known.
+    "closed-form". A way to shard that is not simulated is refused, and FlashAttention that cannot run. `detail` holds
+    the lasting buckets against their closed forms; `curves` has every layer run, so that the curve of memory is known.
     """
     way = dataclasses.replace(way, seq=way.seq or usual_seq(bench))
     facts = facts_of(bench)
@@ -74,9 +74,10 @@ def memory_of(
     comparisons: list[Comparison] = []
     notes: list[str] = []
     lines: dict[str, Any] = {}
+    inputs: dict[str, tuple[int, ...]] = {}
     for regime, rank in _rows(asked):
         if regime == "inference":
-            budgets.append(inference_budget(bench, way))
+            budgets.append(dataclasses.replace(inference_budget(bench, way), base_dtype=way.adapters.base))
             continue
         budget = _ruled(bench, way, described(bench, way, regime, rank, asked.targets))
         if budget.reason is not None:
@@ -91,6 +92,8 @@ def memory_of(
                     other, reason = _other_peak(bench, way, budget, asked)
                     found = with_peaks(bench, way, budget, asked, step, other)
                     notes += [each for each in reason if each not in notes]
+        except NoFlash:
+            raise
         except HfcountError as error:
             if way.sharding != "none" and isinstance(error, BadInput) and not isinstance(error, Overdue):
                 budgets.append(dataclasses.replace(budget, reason=str(error)))
@@ -102,6 +105,7 @@ def memory_of(
                 notes += [each for each in unreached_notes(bench) if each not in notes]
             continue
         budgets.append(found)
+        inputs = inputs or dict(step.inputs)
         if detail and way.sharding == "none":
             comparisons += compared(way, lasting_budget(bench, way, budget, asked.targets), step)
             notes += [each for each in unreached_notes(bench) if each not in notes]
@@ -122,11 +126,14 @@ def memory_of(
             *(f"a variant: {setting}" for setting in asked.settings),
             *bench.source.notes,
             *facts.notes,
+            *habits_of(way, budgets),
             *notes_on(bench, way, budgets, asked.targets),
             *notes,
             *_kernels_note(way, budgets),
         ),
         versions=versions((*PACKAGES, "bitsandbytes")),
+        inputs=inputs or _inputs(bench, way),
+        encoder_decoder=facts.encoder_decoder,
         comparisons=tuple(comparisons),
         curves=lines,
         **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
@@ -149,7 +156,37 @@ def _ruled(bench: Workbench, way: Way, budget: Budget) -> Budget:
     assert way.seq is not None
     facts = facts_of(bench)
     rule = lab_rule(facts.width, facts.layers, batch=way.batch, seq=way.seq)
-    return dataclasses.replace(budget, activations_rule_bytes=rule)
+    precision = _precision(way, budget)
+    return dataclasses.replace(
+        budget,
+        activations_rule_bytes=rule,
+        base_dtype=precision.base,
+        autocast=precision.autocast,
+        grad_scaler=run_of(way).scales(precision),
+    )
+
+
+def _precision(way: Way, budget: Budget) -> Precision:
+    return way.full if budget.r is None else way.adapters
+
+
+def habits_of(way: Way, budgets: Sequence[Budget]) -> list[str]:
+    """Return a note on each habit that is neither the recipe's nor, of the loop, the Trainer's."""
+    usual = dataclasses.replace(way, grad_scaler=None, autocast=None, base_dtype=None)
+    notes: dict[str, None] = {}
+    for each in budgets:
+        if each.reason is not None or each.regime == "inference":
+            continue
+        own, other = _precision(way, each), _precision(usual, each)
+        if own.base != other.base:
+            notes[f"the frozen base is loaded in {own.base}; the recipe has {other.base}"] = None
+        if own.autocast != other.autocast:
+            there, then = (f"autocast in {kind}" if kind else "no autocast" for kind in (own.autocast, other.autocast))
+            notes[f"{there}; the recipe has {then}"] = None
+        if each.grad_scaler != run_of(usual).scales(own):
+            scaled = "a GradScaler scales the loss" if each.grad_scaler else "no GradScaler scales the loss"
+            notes[f"{scaled}; transformers' Trainer has one where autocast computes in fp16"] = None
+    return list(notes)
 
 
 def _step(
@@ -177,7 +214,7 @@ def wished(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> Wished:
     options = None
     if budget.r is not None:
         options = LoraOptions(r=budget.r, targets=lora_of(bench, budget.r, asked.targets).given)
-    precision = way.full if options is None else way.adapters
+    precision = _precision(way, budget)
     return Wished(
         precision=precision,
         options=options,
@@ -201,6 +238,7 @@ def run_of(way: Way) -> Run:
         accumulation=way.accumulation,
         sharding=None if way.sharding == "none" else Sharding(way.sharding, way.devices, offload=way.offload),
         keeps_outputs=way.keeps_outputs,
+        grad_scaler=way.grad_scaler,
         zeroes_gradients=way.zero_grad == "to-zero",
     )
 
@@ -228,7 +266,7 @@ def compared(way: Way, closed: Budget, found: Simulation) -> list[Comparison]:
 
 def _reason(way: Way, closed: Budget, bucket: str) -> str:
     """Why a simulation holds more than the closed form, where that is known; "" where not."""
-    precision = way.full if closed.r is None else way.adapters
+    precision = _precision(way, closed)
     if bucket == "optimizer" and precision.moments != precision.trained and not precision.master:
         return f"the recipe's moments are {precision.moments}, torch's AdamW keeps them in its parameters' type"
     if bucket == "weights" and closed.regime == "qlora":
@@ -258,6 +296,7 @@ def with_peaks(
     peaks = {way.gradient_checkpointing: found.peak.bytes, not way.gradient_checkpointing: other}
     return dataclasses.replace(
         budget,
+        activations_rule_bytes=budget.activations_rule_bytes if "input_ids" in found.inputs else None,
         weights_bytes=at["weights"],
         master_bytes=at["master"],
         gradients_bytes=at["gradients"],
@@ -293,6 +332,8 @@ def _flops(bench: Workbench, way: Way, budget: Budget, found: Simulation) -> dic
     tokens = way.batch * way.seq * way.accumulation
     whole = sum(found.flops.values())
     flops = {"forward": found.flops["forward"], "backward": found.flops["backward"], "whole": whole}
+    if "input_ids" not in found.inputs:  # the rule is of tokens
+        return flops
     flops["per_token"] = round(whole / tokens)
     if facts.layers is not None and facts.width is not None:
         flops["rule"] = rule(
@@ -314,17 +355,24 @@ def _with_ratio(budget: Budget, budgets: list[Budget]) -> Budget:
     return dataclasses.replace(budget, ratio_to_full=budget.total_bytes / full.total_bytes)
 
 
+def _inputs(bench: Workbench, way: Way) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what a step would be given, where none was run."""
+
+    def find() -> dict[str, tuple[int, ...]]:
+        from hfcount.simulation.inputs import input_shapes
+
+        assert way.seq is not None
+        return input_shapes(bench.model, batch=way.batch, seq=way.seq)
+
+    found = bench.record.answer(f"inputs {way.batch} {way.seq}", find)
+    return {name: tuple(shape) for name, shape in found.items()}
+
+
 def _inputs_note(found: Simulation) -> list[str]:
-    """What images and sounds the step was given, which a row of tokens does not say."""
-    shown = [
-        f"{name} {' x '.join(f'{size:,}' for size in shape)}"
-        for name, shape in found.inputs.items()
-        if name in ("input_values", "inputs") or len(shape) > 2
-    ]
-    if not shown:
+    """How large an image or a sound is where nothing says it."""
+    if not any(name in ("input_values", "inputs") or len(shape) > 2 for name, shape in found.inputs.items()):
         return []
-    said = f"an image without a size in the config is {PIXELS} wide, a sound without --seq lasts {SECONDS} s"
-    return [f"the step's inputs: {', '.join(shown)} ({said})"]
+    return [f"an image without a size in the config is {PIXELS} wide, a sound without --seq lasts {SECONDS} s"]
 
 
 def _kernels_note(way: Way, budgets: list[Budget]) -> tuple[str, ...]:

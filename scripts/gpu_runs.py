@@ -105,9 +105,9 @@ def _shim(run: Mapping[str, Any]) -> Iterator[None]:
     """
     from transformers import masking_utils
 
-    from hfcount.simulation import cuda
+    from hfcount.simulation import attention as kernels
 
-    own = cuda._attention_on
+    own = kernels.attention_on
     if run["kernel"] == "eager":
         yield
         return
@@ -128,7 +128,7 @@ def _shim(run: Mapping[str, Any]) -> Iterator[None]:
 
         return call
 
-    with mock.patch.object(cuda, "_attention_on", repeated):
+    with mock.patch.object(kernels, "attention_on", repeated):
         yield
 
 

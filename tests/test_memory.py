@@ -195,7 +195,7 @@ def test_beyond_the_positions_is_a_warning() -> None:
         ({"batch": 0}, "--batch 0: give a positive integer"),
         ({"seq": -3}, "--seq -3: give a positive integer"),
         ({"regimes": ["qlorra"]}, "regime 'qlorra' is not known: did you mean qlora"),
-        ({"attention": "flash"}, "attention 'flash' is not known: one of sdpa, eager"),
+        ({"attention": "flash"}, "attention 'flash' is not known: one of sdpa, eager, flash_attention_2"),
         ({"quantization": "nf5"}, "quantization 'nf5'"),
         ({"sharding": "zero4"}, "sharding 'zero4' is not known"),
         ({"devices": 0}, "--devices 0"),

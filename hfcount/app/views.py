@@ -12,6 +12,7 @@ from hfcount.fitting import FITS, TIGHT
 from hfcount.formulas import pretty
 from hfcount.formulas.latex import symbol_latex
 from hfcount.memory_answer import BUCKETS
+from hfcount.reports.given import given
 from hfcount.reports.html.bars import colour
 from hfcount.reports.memory import TITLES
 from hfcount.reports.units import (
@@ -196,7 +197,8 @@ def budget(found: Mapping[str, Any], known: Sequence[str] = ()) -> str:
         for each in regimes
     ]
     heads = ("Regime", f">Peak {unit[0]}", *(f">{TITLES[name]}" for name in shown), ">vs full")
-    way = f"batch {found['batch']:,} × {found['seq']:,} tokens · {found['precision']} · {found['optimizer']}"
+    batch = given(found["batch"], found["inputs"], encoder_decoder=found["encoder_decoder"])
+    way = f"batch {batch} · {found['precision']} · {found['optimizer']}"
     notes = [found["recipe"], "the peak of one training step, and the buckets at that moment"]
     notes += [f"{regime_title(_regime(each))}: {each['reason']}" for each in regimes if each["reason"]]
     notes += [f"warning: {each}" for each in found["warnings"]]

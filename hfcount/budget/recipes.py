@@ -50,6 +50,21 @@ class Precision:
     autocast: str | None = None
     upcast: bool = False
 
+    def over(self, base: str) -> Precision:
+        """Return the same over a base that is loaded in another type.
+
+        Adapters in fp32 stay so, as PEFT casts them; others have the base's type, and what had theirs follows.
+        """
+        if self.trained == "float32":
+            return dataclasses.replace(self, base=base)
+        gradients, moments = (base if each == self.trained else each for each in (self.gradients, self.moments))
+        return dataclasses.replace(self, base=base, trained=base, gradients=gradients, moments=moments)
+
+    def under(self, autocast: bool) -> Precision:
+        """Return the same with autocast or without; where it had none, in fp16 over fp16 and else in bf16."""
+        usual = self.autocast or ("float16" if self.base == "float16" else "bfloat16")
+        return dataclasses.replace(self, autocast=usual if autocast else None)
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Recipe:

@@ -36,6 +36,9 @@ def command(
     accumulation: training.Accumulation = 1,
     keep_outputs: training.KeepOutputs = False,
     zero_grad: training.ZeroGrad = "to-none",
+    grad_scaler: training.GradScaler = None,
+    autocast: training.Autocast = None,
+    base_dtype: training.BaseDtype = None,
     gpu: training.Gpu = None,
     fit: training.FitOption = False,
     all_gpus: training.AllGpus = False,
@@ -72,7 +75,8 @@ def command(
         "device": device, "gradient_checkpointing": gradient_checkpointing, "quantization": quantization,
         "double_quant": double_quant, "kbit_upcast": kbit_upcast, "sharding": sharding, "devices": devices,
         "offload": offload, "stepping": stepping, "reentrant": reentrant, "accumulation": accumulation,
-        "keeps_outputs": keep_outputs, "zero_grad": zero_grad,
+        "keeps_outputs": keep_outputs, "zero_grad": zero_grad, "grad_scaler": grad_scaler, "autocast": autocast,
+        "base_dtype": base_dtype,
     }  # fmt: skip
     way |= {"detail": simulate, "curves": simulate and (plot is not None or written is Format.html)}
     found, fits = _answers(model, regimes, ranks, lora_targets, way, how, gpu or [], fit=fit, headroom=headroom)

@@ -23,7 +23,10 @@ LoraTargets = Annotated[
 Batch = Annotated[int, typer.Option(help="Rows on each device.")]
 Seq = Annotated[
     int | None,
-    typer.Option(help="Tokens a row; the model's positions, at most 2048, if not given.", show_default=False),
+    typer.Option(
+        help="Tokens a row (of a sound: samples or frames); the model's positions, at most 2048, if not given.",
+        show_default=False,
+    ),
 ]
 Precision = Annotated[
     str,
@@ -38,7 +41,7 @@ Optimizer = Annotated[
 Checkpointing = Annotated[
     bool, typer.Option("--gradient-checkpointing", help="Layers keep their inputs alone and run twice.")
 ]
-Attention = Annotated[str, typer.Option(metavar="NAME", help="sdpa or eager.")]
+Attention = Annotated[str, typer.Option(metavar="NAME", help="sdpa, eager or flash_attention_2.")]
 Device = Annotated[str, typer.Option(metavar="NAME", help="Whose kernels run: cuda or cpu.")]
 Quantization = Annotated[str, typer.Option(metavar="KIND", help="Of QLoRA's base: nf4, fp4, or int8.")]
 DoubleQuant = Annotated[bool, typer.Option("--double-quant", help="Quantize the statistics of the blocks as well.")]
@@ -69,6 +72,30 @@ KeepOutputs = Annotated[
 ]
 ZeroGrad = Annotated[
     str, typer.Option(metavar="NAME", help="Gradients after a step: to-none (they are freed) or to-zero.")
+]
+GradScaler = Annotated[
+    bool | None,
+    typer.Option(
+        "--grad-scaler/--no-grad-scaler",
+        help="Whether torch's GradScaler scales the loss; where autocast computes in fp16, if not given.",
+        show_default=False,
+    ),
+]
+Autocast = Annotated[
+    bool | None,
+    typer.Option(
+        "--autocast/--no-autocast",
+        help="Whether the forward pass runs under autocast; by the recipe.",
+        show_default=False,
+    ),
+]
+BaseDtype = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TYPE",
+        help="What the base of LoRA and QLoRA is loaded in: float32, bfloat16 or float16; by the recipe.",
+        show_default=False,
+    ),
 ]
 Gpu = Annotated[
     list[str] | None,

@@ -14,6 +14,7 @@ from hfcount.formulas import pretty
 from hfcount.memory_answer import BUCKETS, Budget, Memory
 from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
+from hfcount.reports.given import given, symbols
 from hfcount.reports.lines import below, notes
 from hfcount.reports.markdown import listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
@@ -166,7 +167,7 @@ def verdict_lines(fits: Sequence[Fit]) -> list[str]:
 
 def _way(found: Memory) -> str:
     parts = [
-        f"batch {found.batch:,} x {found.seq:,} tokens",
+        f"batch {batch_of(found)}",
         found.precision,
         found.optimizer,
         f"{found.attention} attention on {found.device}",
@@ -180,13 +181,22 @@ def _way(found: Memory) -> str:
     return " · ".join(parts)
 
 
+def batch_of(found: Memory) -> str:
+    """The rows of a batch, and what is in each (reports/given.py)."""
+    return given(found.batch, found.inputs, encoder_decoder=found.encoder_decoder)
+
+
+def symbols_of(found: Memory) -> str:
+    """What b, s and r stand for in the forms."""
+    return symbols(found.batch, found.inputs, encoder_decoder=found.encoder_decoder)
+
+
 def _forms(found: Memory) -> list[RenderableType]:
     """The closed form of each regime's peak."""
     shown = [each for each in found.budgets if each.form]
     if not shown:
         return []
-    rows = "one row" if found.batch == 1 else "b rows"
-    title = f"\nTensors at the peak in bytes: {rows} of s tokens, rank r"
+    title = f"\nTensors at the peak in bytes: {symbols_of(found)}"
     lines: list[RenderableType] = [Text(title, style="bold")]
     for each in shown:
         lines.append(below(Text.assemble((f"{regime_name(each)}: ", "bold"), pretty(str(each.form)), overflow="fold")))
@@ -281,6 +291,8 @@ def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> dict[str, Any]:
         },
         "batch": found.batch,
         "seq": found.seq,
+        "inputs": {name: list(shape) for name, shape in found.inputs.items()},
+        "encoder_decoder": found.encoder_decoder,
         "precision": found.precision,
         "recipe": found.recipe,
         "optimizer": found.optimizer,

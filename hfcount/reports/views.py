@@ -227,9 +227,10 @@ def _(answer: FormulaAnswer) -> Figure:
 @figure.register(Memory)
 def _(answer: Memory) -> Figure:
     from hfcount.reports.bars import memory_bars, stacks_of
+    from hfcount.reports.memory import batch_of
     from hfcount.reports.simulated import timeline
 
-    title = f"{answer.model}: {answer.precision}, batch {answer.batch:,} x {answer.seq:,} tokens"
+    title = f"{answer.model}: {answer.precision}, batch {batch_of(answer)}"
     if answer.curves:
         return timeline(answer.curves, title=title)
     stacks = stacks_of(answer.budgets)

@@ -10,8 +10,7 @@ machine without a GPU three things stop it, and each gets an answer here:
    forward does, fake tensors say "meta". It runs in the calling thread.
 3. Python code asks `torch.cuda` what the card can do. It is told so.
 
-Fused attention is chosen as torch chooses it on CUDA (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp): flash,
-memory-efficient, then the plain products, which have no kernel of their own.
+Which kernel attends is attention.py's, and flash_attn.py's where transformers calls that package.
 """
 
 from __future__ import annotations
@@ -30,6 +29,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from hfcount.errors import HfcountError
+from hfcount.simulation import attention, flash_attn
 from hfcount.simulation.ledger import Transients
 from hfcount.simulation.plan import Capability
 
@@ -51,27 +51,9 @@ def _softmax_backward(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, tup
     return [(arguments[0].dtype, tuple(arguments[0].shape))]
 
 
-def _attention_backward(arguments: tuple[Any, ...]) -> list[tuple[torch.dtype, tuple[int, ...]]]:
-    """What the kernels add up in fp32 and return in 16 bits: the queries' gradient; and one number for each row.
-
-    Where keys and values have fewer heads, flash makes their gradients for all heads first (mha_bwd in
-    transformers/cuda/flash_attn/flash_api.cpp; the other kernel's workspace: mem_eff_attention/kernel_backward.h).
-    """
-    query, key, value = arguments[1:4]
-    batch, heads, length, width = query.shape
-    rows = (batch, heads, length + -length % 128)
-    found: list[tuple[torch.dtype, tuple[int, ...]]] = [(torch.float32, rows)]
-    if query.element_size() == 2:
-        found.append((torch.float32, (*rows, width + -width % 32)))
-    if key.shape[1] != heads:
-        found += [(each.dtype, (batch, heads, *each.shape[2:])) for each in (key, value)]
-    return found
-
-
 CUDA_TRANSIENTS: Transients = {
     "aten._softmax_backward_data.default": _softmax_backward,
-    "aten._scaled_dot_product_flash_attention_backward.default": _attention_backward,
-    "aten._scaled_dot_product_efficient_attention_backward.default": _attention_backward,
+    **attention.ATTENTION_TRANSIENTS,
 }
 
 _CUDA, _META = 1, 14
@@ -107,9 +89,10 @@ def as_on_cuda(capability: Capability) -> Iterator[None]:
 
     Raises NoGuards.
     """
-    attention = _attention_on(capability)
+    attend = attention.attention_on(capability)
     with _ONE_AT_A_TIME, contextlib.ExitStack() as stack:
-        stack.enter_context(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attention))
+        stack.enter_context(mock.patch.object(torch.nn.functional, "scaled_dot_product_attention", attend))
+        stack.enter_context(flash_attn.stand_in())
         if not torch.cuda.is_available():
             stack.enter_context(_meta_guard())
             stack.enter_context(_engine_on_meta())
@@ -245,110 +228,3 @@ def _on_the_host(run: Any) -> Any:
             return tree_map(lambda each: moved(each, "cuda"), found)
 
     return ran
-
-
-def _attention_on(capability: Capability) -> Any:
-    """`scaled_dot_product_attention` by the kernel that torch chooses on a card of this compute capability."""
-    plain = torch.nn.functional.scaled_dot_product_attention
-
-    def attention(
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        attn_mask: torch.Tensor | None = None,
-        dropout_p: float = 0.0,
-        is_causal: bool = False,
-        scale: float | None = None,
-        enable_gqa: bool = False,
-    ) -> torch.Tensor:
-        if query.device.type != "cuda":
-            return plain(query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa)
-        if torch.is_autocast_enabled("cuda"):
-            dtype = torch.get_autocast_dtype("cuda")
-            query, key, value = (each.to(dtype) for each in (query, key, value))
-            if attn_mask is not None and attn_mask.is_floating_point():
-                attn_mask = attn_mask.to(dtype)
-        if _takes_flash(query, key, value, attn_mask, is_causal, capability):
-            return _flash(query, key, value, dropout_p, is_causal, scale)
-        if not enable_gqa and _takes_efficient(query, key, value, capability):
-            return _efficient(query, key, value, attn_mask, dropout_p, is_causal, scale)
-        return torch.ops.aten._scaled_dot_product_attention_math(
-            query, key, value, attn_mask, dropout_p, is_causal, scale=scale, enable_gqa=enable_gqa
-        )[0]
-
-    return attention
-
-
-_HALVES = (torch.float16, torch.bfloat16)
-
-
-def _takes_flash(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    is_causal: bool,
-    capability: Capability,
-) -> bool:
-    heads = query.shape[-1]
-    return (
-        capability >= (8, 0)
-        and query.dtype in _HALVES
-        and query.dim() == 4
-        and mask is None
-        and key.shape[-1] == value.shape[-1] == heads
-        and heads <= 256
-        and not (is_causal and query.shape[-2] != key.shape[-2])
-        and all(each.stride(-1) == 1 for each in (query, key, value))
-    )
-
-
-def _takes_efficient(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, capability: Capability) -> bool:
-    known = (torch.float32, *_HALVES) if capability >= (8, 0) else (torch.float32, torch.float16)
-    if capability >= (8, 0):
-        aligned = 8 if query.dtype in _HALVES else 4
-    else:
-        aligned = 8 if query.dtype in _HALVES and capability >= (7, 0) else 1
-    return (
-        query.dtype in known
-        and query.dim() == 4
-        and query.shape[:2] == key.shape[:2]
-        and query.shape[-1] % aligned == 0
-        and value.shape[-1] % aligned == 0
-        and all(each.stride(-1) == 1 for each in (query, key, value))
-    )
-
-
-def _flash(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, dropout: float, is_causal: bool, scale: float | None
-) -> torch.Tensor:
-    width = query.shape[-1]
-    scale = width**-0.5 if scale is None else scale
-    pad = -width % 8
-    if pad:
-        query, key, value = (torch.nn.functional.pad(each, (0, pad)) for each in (query, key, value))
-    found = torch.ops.aten._scaled_dot_product_flash_attention(
-        query, key, value, dropout, is_causal, return_debug_mask=False, scale=scale
-    )[0]
-    return found[..., :width] if pad else found
-
-
-def _efficient(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    mask: torch.Tensor | None,
-    dropout: float,
-    is_causal: bool,
-    scale: float | None,
-) -> torch.Tensor:
-    if mask is not None:
-        if mask.dtype == torch.bool:
-            mask = torch.zeros_like(mask, dtype=query.dtype).masked_fill_(mask.logical_not(), float("-inf"))
-        if any(stride % 8 for stride in mask.stride()[:-1]):
-            mask = torch.nn.functional.pad(mask, (0, -mask.shape[-1] % 8))[..., : mask.shape[-1]]
-        mask = mask.expand(*query.shape[:-1], key.shape[-2])
-    needs = torch.is_grad_enabled() and any(each.requires_grad for each in (query, key, value))
-    return torch.ops.aten._scaled_dot_product_efficient_attention(
-        query, key, value, mask, needs, dropout, is_causal, scale=scale
-    )[0]

@@ -15,7 +15,9 @@ from typing import Any
 import torch
 
 from hfcount.classes import text_config
+from hfcount.deadline import Overdue
 from hfcount.errors import BadInput
+from hfcount.simulation.faking import without_memory
 from hfcount.simulation.media import (
     clips,
     image_token,
@@ -31,6 +33,18 @@ CHOICES = 4
 """Answers to choose from in a multiple choice, as in SWAG (Zellers et al. 2018, arXiv 1808.05326)."""
 
 Inputs = dict[str, torch.Tensor]
+
+
+def input_shapes(model: Any, *, batch: int, seq: int) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of what a step would be given; none where its inputs cannot be made."""
+    try:
+        with without_memory():
+            inputs = make_inputs(model, batch=batch, seq=seq)
+    except Overdue:
+        raise
+    except Exception:  # whatever a model of no known kind raises, it has no step
+        return {}
+    return {name: tuple(each.shape) for name, each in inputs.items()}
 
 
 def make_inputs(model: Any, *, batch: int, seq: int) -> Inputs:

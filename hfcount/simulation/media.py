@@ -11,10 +11,7 @@ from typing import Any
 import torch
 
 from hfcount.errors import BadInput, one_line
-from hfcount.simulation.plan import PIXELS, SECONDS
-
-RATE = 16_000
-"""Samples a second of speech models; of features there are 100 a second, the usual hop of 10 ms."""
+from hfcount.simulation.plan import FRAMES, PIXELS, RATE, SECONDS
 
 MOST_TILES = 5
 
@@ -41,7 +38,7 @@ def clips(model: Any, batch: int, seq: int) -> torch.Tensor:
     """
     beside = bool(getattr(model.config, "is_encoder_decoder", False))
     for config in _parts(model.config):
-        frames = _number(config, "max_length", otherwise=100 * SECONDS if beside else seq)
+        frames = _number(config, "max_length", otherwise=FRAMES * SECONDS if beside else seq)
         bins = _number(config, "feature_projection_input_dim", "input_feat_per_channel", otherwise=0)
         if bins:
             return torch.zeros(batch, frames, bins)
@@ -67,7 +64,7 @@ def usual_length(model: Any) -> int | None:
     name, config = str(getattr(model, "main_input_name", "")), model.config
     if name not in ("input_values", "input_features") or getattr(config, "is_encoder_decoder", False):
         return None
-    return SECONDS * (100 if name == "input_features" or hop(config) == 1 else RATE)
+    return SECONDS * (FRAMES if name == "input_features" or hop(config) == 1 else RATE)
 
 
 def hop(config: Any) -> int:

@@ -10,6 +10,13 @@ from hfcount.lora.options import LoraOptions
 from hfcount.quantization.storage import Scheme
 from hfcount.simulation.sizes import RANK, ROWS, TOKENS
 
+FLASH = "flash_attention_2"
+ATTENTIONS = ("sdpa", "eager", FLASH)
+
+RATE = 16_000
+FRAMES = 100
+"""Samples and frames of features in a second of sound: speech models' usual 16 kHz, and their usual hop of 10 ms."""
+
 MODES = ("zero1", "zero2", "zero3", "fsdp")
 
 PIXELS = 224
@@ -41,7 +48,7 @@ class Wished:
     Attributes:
         precision: the element types.
         options: of LoRA; None for full fine-tuning. scheme: of QLoRA's base.
-        attention: "sdpa" or "eager".
+        attention: "sdpa", "eager" or "flash_attention_2".
         computed: what bitsandbytes' layers compute in (`bnb_4bit_compute_dtype`); None for its default.
         checkpointing: each layer keeps its input alone; `reentrant`: as torch did it first.
     """
@@ -93,6 +100,7 @@ class Run:
         accumulation: batches whose gradients are added up before the step.
         keeps_outputs: whether a variable of the loop holds the model's outputs, logits too, until the step is over;
             transformers' Trainer holds the loss only.
+        grad_scaler: whether torch's GradScaler scales the loss; None for what transformers' Trainer does (`scales`).
         zeroes_gradients: whether gradients are set to zero and stay (`zero_grad(set_to_none=False)`); torch's default
             since 2.0, and the Trainer's, is to let them go.
         sharding: how the step is divided over devices, of which one is looked at; None where it is one device's.
@@ -105,8 +113,19 @@ class Run:
     stepping: str = "foreach"
     accumulation: int = 1
     keeps_outputs: bool = False
+    grad_scaler: bool | None = None
     zeroes_gradients: bool = False
     sharding: Sharding | None = None
+
+    def scales(self, precision: Precision) -> bool:
+        """Whether a GradScaler scales the loss.
+
+        accelerate makes one where autocast computes in fp16, on a GPU alone (`Accelerator.__init__`). DeepSpeed has a
+        scaler of its own.
+        """
+        if self.grad_scaler is not None:
+            return self.grad_scaler
+        return precision.autocast == "float16" and self.capability is not None and self.sharding is None
 
     @property
     def needs_warm_up(self) -> bool:
@@ -116,6 +135,10 @@ class Run:
         """
         learns = self.sharding is not None and self.sharding.mode == "zero3"
         return self.zeroes_gradients or learns or self.optimizer not in ("adamw", "sgd")
+
+
+class NoFlash(BadInput):
+    """FlashAttention cannot run so: the message says what stands in its way."""
 
 
 class NotSimulated(HfcountError):

@@ -19,6 +19,7 @@ from hfcount.simulation.inputs import make_inputs
 from hfcount.simulation.ledger import TRANSIENTS, Ledger, named_modules
 from hfcount.simulation.peak import PHASES
 from hfcount.simulation.plan import Run
+from hfcount.simulation.stepping import Scaler
 from hfcount.simulation.subject import Subject
 
 WARM_UP = "warm-up"
@@ -57,6 +58,9 @@ def run_step(
     for _, each in trained:  # the backward pass enters no module
         each.register_post_accumulate_grad_hook(lambda _: ledger.check_time())
     how: dict[str, Any] = {"optimizer": run.optimizer, "stepping": run.stepping, "zeroes": run.zeroes_gradients}
+    scaler = Scaler(_device(subject).type) if run.scales(subject.precision) else None
+    if scaler is not None:
+        how["scaler"] = scaler
     with named_modules(ledger, subject.model), division.watched(ledger), _collected_by_hand(), ledger:
         stepper = division.stepper(trained, subject.precision, ledger, **how)
         for phases in ((WARM_UP,) * 3, PHASES)[0 if warm_up else 1 :]:
@@ -71,7 +75,7 @@ def run_step(
                 ledger.declare([("loss", loss)], "inputs")
                 enter(phases[1])
                 division.begin_backward()
-                loss.backward()
+                (loss if scaler is None else scaler.scale(loss)).backward()
                 del loss
                 division.end_batch(last=last)
             ledger.declare(((name, each.grad) for name, each in trained if each.grad is not None), "gradients")

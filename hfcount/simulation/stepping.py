@@ -12,6 +12,16 @@ from hfcount.budget.recipes import Precision
 from hfcount.simulation.ledger import Ledger
 
 
+class Scaler(torch.amp.GradScaler):
+    """A scaler of a step that goes well: gradients are finite, so the optimizer steps.
+
+    It keeps the scale (fp32) and a counter (int32); gradients are unscaled in place.
+    """
+
+    def _maybe_opt_step(self, optimizer: Any, optimizer_state: Any, *args: Any, **kwargs: Any) -> Any:
+        return optimizer.step(*args, **kwargs)
+
+
 class Stepper:
     """The optimizer, over the parameters themselves or over their fp32 master copies."""
 
@@ -24,6 +34,7 @@ class Stepper:
         optimizer: str,
         stepping: str,
         zeroes: bool = False,
+        scaler: Scaler | None = None,
     ) -> None:
         self._trained = [each for _, each in trained]
         self._names = [name for name, _ in trained]
@@ -37,6 +48,7 @@ class Stepper:
             if self._wide:
                 self._add_up_wide()
         self._zeroes = zeroes
+        self._scaler = scaler
         self._optimizer = OPTIMIZERS[optimizer](self._masters or self._trained, stepping)
 
     def _add_up_wide(self) -> None:
@@ -63,12 +75,19 @@ class Stepper:
             if self._masters:
                 grads = ((name, each.grad) for name, each in zip(self._names, self._masters, strict=True))
                 self._ledger.declare(((name, grad) for name, grad in grads if grad is not None), "gradients")
-            self._optimizer.step()
+            self._step_all()
             self._copy_back()
         self._declare_state()
         self._optimizer.zero_grad(set_to_none=not self._zeroes)
         for each in self._trained if not self._zeroes else ():
             each.grad = None
+
+    def _step_all(self) -> None:
+        if self._scaler is None:
+            self._optimizer.step()
+        else:
+            self._scaler.step(self._optimizer)
+            self._scaler.update()
 
     def _drop_unreached(self) -> None:
         """Let go of the copies of what got no gradient: they would never be stepped."""

@@ -23,7 +23,8 @@ from hfcount.lora.attach import attach
 from hfcount.quantization.conversion import converted_modules
 from hfcount.quantization.storage import Scheme
 from hfcount.quiet import quiet_bitsandbytes
-from hfcount.simulation.plan import Wished
+from hfcount.simulation import flash_attn
+from hfcount.simulation.plan import FLASH, Wished
 from hfcount.workbench import Workbench, kept_in_fp32
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
     """
     base = bench.build(wished.precision.base).model  # in whose type most buffers are made
     _widen_buffers(base, wished.precision.base)
-    _set_attention(base, wished.attention)
+    _set_attention(base, wished)
     for config in (base.config, text_config(base.config)):
         config.use_cache = False  # as transformers' Trainer does: keys and values are for generating
     quantized = converted_modules(base, wished.scheme) if wished.scheme is not None else ()
@@ -67,6 +68,7 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
         if wished.scheme is not None and quantized:
             bits = "8bit" if wished.scheme.kind == "int8" else "4bit"
             setattr(base, f"is_loaded_in_{bits}", True)  # PEFT asks for it
+            _say_quantized(base)
         model = attach(base, wished.options, bench.table).model
     if wished.checkpointing:
         how = {"use_reentrant": wished.reentrant}
@@ -85,6 +87,12 @@ def skeleton_of(bench: Workbench, wished: Wished) -> Subject:
     )
 
 
+def _say_quantized(model: PreTrainedModel) -> None:
+    """Mark the configs as transformers' quantizers do: what calls FlashAttention asks (`get_target_dtype`)."""
+    for each in _pretrained(model):
+        each.config._is_quantized = True
+
+
 def _widen_buffers(model: PreTrainedModel, dtype: str) -> None:
     """Have the buffers in fp32 that transformers loads in fp32 whatever is asked."""
     patterns = [re.compile(each.replace("*", ".*")) for each in kept_in_fp32(model, dtype)]
@@ -95,13 +103,45 @@ def _widen_buffers(model: PreTrainedModel, dtype: str) -> None:
                 module._buffers[leaf] = buffer.float()
 
 
-def _set_attention(model: PreTrainedModel, kind: str) -> None:
-    """Have the model attend in that way; a class that has no such way, or no attention, keeps its own ("eager")."""
+def _set_attention(model: PreTrainedModel, wished: Wished) -> None:
+    """Have the model attend as wished; without fused attention a class keeps its own, "eager".
+
+    Raises NoFlash where transformers does not run the class with FlashAttention, or not in this type.
+    """
+    kind = wished.attention
+    if kind == FLASH:
+        flash_attn.check_type(getattr(torch, wished.precision.autocast or wished.precision.base))
+        _set_flash(model)
+        return
     try:
         model.set_attn_implementation(kind)
     except ValueError:
         if kind == "eager":
             raise
+
+
+def _set_flash(model: PreTrainedModel) -> None:
+    lacking = next((each for each in _pretrained(model) if not each._supports_flash_attn), None)
+    if lacking is not None:
+        raise flash_attn.NoFlash(
+            f"--attention {FLASH}: transformers has none for {type(lacking).__name__}, which says "
+            "_supports_flash_attn = False: give --attention sdpa"
+        )
+    with flash_attn.stand_in():
+        model.set_attn_implementation(FLASH)
+    kept = {each.config._attn_implementation for each in _pretrained(model)} - {FLASH}
+    if kept:
+        raise flash_attn.NoFlash(
+            f"--attention {FLASH}: transformers keeps {', '.join(sorted(kept))} attention for "
+            f"{type(model).__name__}, which it cannot change once the model is built: give --attention sdpa"
+        )
+
+
+def _pretrained(model: PreTrainedModel) -> list[PreTrainedModel]:
+    """The model and the models in it."""
+    from transformers import PreTrainedModel
+
+    return [each for each in model.modules() if isinstance(each, PreTrainedModel)]
 
 
 def _dtypes(bench: Workbench, precision: Precision, *, upcast: bool) -> dict[str, torch.dtype]:

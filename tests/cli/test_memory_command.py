@@ -45,7 +45,7 @@ def test_the_document_has_the_fixed_names(capsys: pytest.CaptureFixture[str]) ->
 def test_the_table(capsys: pytest.CaptureFixture[str]) -> None:
     assert run(LAB) == 0
     out = capsys.readouterr().out
-    for shown in ("QLoRA r=8", "36,864", "229,952", "Peak MiB", "98,304 bytes of codes", "batch 16 x 32 tokens"):
+    for shown in ("QLoRA r=8", "36,864", "229,952", "Peak MiB", "98,304 bytes of codes", "batch 16 × 32 tokens"):
         assert shown in out
     assert all(len(line) <= 118 for line in out.splitlines())
 

@@ -9,15 +9,15 @@ import pytest
 import torch
 from conftest import load_script
 
-from hfcount.simulation.cuda import ROUNDING, _guards, workspace_bytes
+from hfcount.simulation.cuda import CUDA_TRANSIENTS, ROUNDING, _guards, workspace_bytes
 from hfcount.simulation.faking import without_memory
-from hfcount.simulation.ledger import Ledger
+from hfcount.simulation.ledger import TRANSIENTS, Ledger
 
 gpu_runs = load_script("gpu_runs")
 RUNS = {run["id"]: run for run in json.loads(gpu_runs.RUNS.read_text(encoding="utf-8"))}
 SMALL = [name for name in RUNS if "SmolLM2-135M-bs2-seq512" in name]
 
-A100, T4 = (8, 0), (7, 5)
+A100, T4, H100, RTX_5090 = (8, 0), (7, 5), (9, 0), (12, 0)
 HALF = torch.float16
 
 
@@ -37,15 +37,23 @@ def operations(run: Any, capability: tuple[int, int]) -> set[str]:
     return {each.name for each in ledger.entries}
 
 
-def attention(*, dtype: torch.dtype = HALF, heads: int = 4, groups: int = 4, mask: bool = False) -> Any:
+def attention(
+    *,
+    dtype: torch.dtype = HALF,
+    heads: int = 4,
+    groups: int = 4,
+    mask: bool = False,
+    width: int = 32,
+    dropout: float = 0.0,
+) -> Any:
     """A call of fused attention, causal where it has no mask, and its backward pass."""
 
     def run() -> None:
-        query = torch.empty(2, heads, 64, 32, dtype=dtype, requires_grad=True)
-        key, value = (torch.empty(2, groups, 64, 32, dtype=dtype, requires_grad=True) for _ in range(2))
+        query = torch.empty(2, heads, 64, width, dtype=dtype, requires_grad=True)
+        key, value = (torch.empty(2, groups, 64, width, dtype=dtype, requires_grad=True) for _ in range(2))
         given = torch.ones(2, 1, 64, 64, dtype=torch.bool) if mask else None
         torch.nn.functional.scaled_dot_product_attention(
-            query, key, value, given, is_causal=not mask, enable_gqa=heads != groups
+            query, key, value, given, dropout, is_causal=not mask, enable_gqa=heads != groups
         ).sum().backward()
 
     return run
@@ -53,6 +61,7 @@ def attention(*, dtype: torch.dtype = HALF, heads: int = 4, groups: int = 4, mas
 
 FLASH = "aten._scaled_dot_product_flash_attention.default"
 EFFICIENT = "aten._scaled_dot_product_efficient_attention.default"
+CUDNN = "aten._scaled_dot_product_cudnn_attention.default"
 PLAIN = "aten._safe_softmax.default"
 
 
@@ -66,10 +75,29 @@ PLAIN = "aten._safe_softmax.default"
         (attention(dtype=torch.float32), A100, EFFICIENT),  # flash is for 16 bits
         (attention(dtype=torch.bfloat16), T4, PLAIN),  # which has no kernel for bf16
         (attention(groups=2), T4, PLAIN),  # only flash groups heads
+        (attention(), H100, CUDNN),  # which comes first on 9.0, 10.0 and 10.3
+        (attention(mask=True, groups=2), H100, CUDNN),  # and takes masks and groups
+        (attention(), RTX_5090, FLASH),
+        (attention(width=36), H100, FLASH),  # cuDNN's heads are multiples of 8
+        (attention(width=136), H100, FLASH),  # up to 128
+        (attention(dropout=0.1), H100, FLASH),  # and its dropout is in sixteenths
+        (attention(dropout=0.125), H100, CUDNN),
+        (attention(dtype=torch.float32), H100, EFFICIENT),
     ],
 )
 def test_the_kernel_that_torch_chooses(call: Any, capability: tuple[int, int], kernel: str) -> None:
-    assert {FLASH, EFFICIENT, PLAIN} & operations(call, capability) == {kernel}
+    """By the rules of torch 2.13 (aten/src/ATen/native/transformers/cuda/sdp_utils.cpp)."""
+    assert {CUDNN, FLASH, EFFICIENT, PLAIN} & operations(call, capability) == {kernel}
+
+
+def test_what_cudnn_takes_in_the_backward_pass() -> None:
+    """cudnn-frontend's CompositeSDPABackwardNode: softmax_sum, dQ_accum; dK and dV of all heads."""
+    transients = TRANSIENTS | CUDA_TRANSIENTS
+    with without_memory(H100), Ledger(device="cuda", transients=transients) as ledger, torch.device("cuda"):
+        attention(groups=2)()
+    taken = [each.bytes for each in ledger.entries if each.kind == "temporary"]
+    each = 2 * 4 * 64
+    assert taken == [4 * each, 4 * each * 32, 2 * each * 32, 2 * each * 32]
 
 
 def test_a_dropout_mask_is_a_byte_and_statistics_of_norms_are_fp32() -> None:

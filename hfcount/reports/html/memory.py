@@ -13,10 +13,12 @@ from hfcount.reports.html.page import render
 from hfcount.reports.memory import (
     TITLES,
     TOTALS,
+    batch_of,
     bucket_rows,
     fit_rows,
     fit_titles,
     shown_buckets,
+    symbols_of,
     total_rows,
     unit_of,
     verdict_lines,
@@ -50,6 +52,8 @@ def memory_view(found: Memory) -> dict[str, Any]:
     return {
         "memory": found,
         "way": _way(found),
+        "batch": batch_of(found),
+        "form_symbols": symbols_of(found),
         "unit": unit[0],
         "titles": TOTALS,
         "totals": total_rows(found, unit),
@@ -70,7 +74,7 @@ def memory_view(found: Memory) -> dict[str, Any]:
 def _way(found: Memory) -> list[tuple[str, str]]:
     """How it is trained, a row each: (what, which)."""
     rows = [
-        ("batch", f"{found.batch:,} × {found.seq:,} tokens"),
+        ("batch", batch_of(found)),
         ("precision", f"{found.precision}: {found.recipe}"),
         ("optimizer", found.optimizer),
         ("attention", f"{found.attention} on {found.device}"),
