@@ -234,7 +234,7 @@ def with_peaks(bench: Workbench, way: Way, budget: Budget, asked: Asked, found: 
     """The budget with the figures at the peak of its simulated step, and the peak with checkpointing or without."""
     at = found.peak.buckets
     passing = {name: at[name] for name in ("temporary", "inputs", "buffers", "workspace", "rounding")}
-    form = steps_of(bench).form(wished(bench, way, budget, asked), run_of(way)) if found.lines is None else None
+    form = steps_of(bench).form(wished(bench, way, budget, asked), run_of(way))
     peaks = {way.gradient_checkpointing: found.peak.bytes}
     other = dataclasses.replace(way, gradient_checkpointing=not way.gradient_checkpointing)
     try:

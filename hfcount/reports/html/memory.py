@@ -14,6 +14,7 @@ from hfcount.reports.memory import (
     TITLES,
     TOTALS,
     bucket_rows,
+    fit_notes,
     fit_rows,
     fit_titles,
     shown_buckets,
@@ -39,6 +40,7 @@ def memory_page(found: Memory, fits: Sequence[Fit] = ()) -> str:
         verdicts=verdict_lines(fits) if len({each.gpu.name for each in fits}) <= 4 else [],
         fits=[_fit(each) for each in fits],
         fit_titles=fit_titles(fits),
+        fit_notes=fit_notes(fits),
         **memory_view(found),
     )
 
