@@ -176,6 +176,7 @@ def _answer(
         Format.csv: lambda: count_csv(result),
         Format.markdown: lambda: card_text(section, outcome),
     }
-    bare = f"{outcome.state if outcome is not None else result.sizes.total}\n" if quiet else None
+    short = quiet and output is None  # a file is for the section
+    bare = f"{outcome.state if outcome is not None else result.sizes.total}\n" if short else None
     renderings[Format.table] = renderings[Format.markdown]  # a card has one look
     emit(renderings, written, output, bare=bare)
