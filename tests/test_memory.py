@@ -255,7 +255,7 @@ def test_one_regime_as_a_string() -> None:
 
 
 def test_gradients_that_are_set_to_zero_stand_in_the_next_forward_pass() -> None:
-    """Beside fp32 copies too: the gradient of each tensor in 16 bits, in blocks of 512 bytes as torch hands them out."""
+    """Beside fp32 copies too: each tensor's gradient in 16 bits, in the blocks of 512 bytes that torch hands out."""
     sizes = hfcount.count(LAB, detailed=True).table["numel"]
     gradients = sum(512 * math.ceil(2 * numel / 512) for numel in sizes)
     forward = [

@@ -178,7 +178,6 @@ CASES: tuple[Case, ...] = (
     Case(QLORA, "--simulate --plot {tmp}/curve.svg", same=("csv",)),
     Case(LORA, "--formula", same=("json", "csv", "html")),
     Case(STEP, "--gpu t4,4090"),
-    Case(f"{STEP} --gpu t4", "--fit"),
     Case(f"{BIG} --gpu 1GiB", "--fit --headroom 98%", code=1),
     Case(STEP, "--fit"),
     Case(f"{STEP} --fit", "--all"),
@@ -221,6 +220,7 @@ def call(tmp: Path) -> Iterator[Callable[[str], tuple[int, str, str]]]:
         return code, out.getvalue(), err.getvalue()
 
     with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("hfcount.auditing.dask_run.CONNECT_SECONDS", 0.1)
         patch.setattr("hfcount.cli.app.app", typer.main.get_command(app))
         patch.setattr("hfcount.costing.memory", once(hfcount.costing.memory))
         patch.setattr("hfcount.fitting.stretched_memory", once(hfcount.fitting.stretched_memory))
