@@ -292,7 +292,7 @@ def with_peaks(
     """Return the budget with the figures at the peak of its step; `other` is the peak with checkpointing changed."""
     at = found.peak.buckets
     passing = {name: at[name] for name in ("temporary", "inputs", "buffers", "workspace", "rounding")}
-    form = steps_of(bench).form(wished(bench, way, budget, asked), run_of(way)) if found.lines is None else None
+    form = steps_of(bench).form(wished(bench, way, budget, asked), run_of(way))
     peaks = {way.gradient_checkpointing: found.peak.bytes, not way.gradient_checkpointing: other}
     return dataclasses.replace(
         budget,

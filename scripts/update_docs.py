@@ -8,7 +8,7 @@ A block in README.md or docs/*.md is two lines and a fence:
     ```
 
 A figure in a sentence is an expression and its value (see doc_figures.py), and what the reference takes from the program
-itself stands between two comments (see doc_reference.py):
+itself stands between two comments (see doc_reference.py; the JSON Schema beside it is doc_schema.py's):
 
     GPT-2 has <!-- = count("gpt2").sizes.total -->124,439,808<!-- end --> parameters.
 
@@ -28,6 +28,8 @@ from pathlib import Path
 
 from doc_figures import BadFigure, with_figures
 from doc_reference import with_reference
+from doc_schema import PAGE as SCHEMA
+from doc_schema import text as schema_text
 
 ROOT = Path(__file__).resolve().parent.parent
 BLOCK = re.compile(
@@ -63,6 +65,10 @@ def main() -> int:
     check = given.check
     chosen = [path.resolve() for path in given.paths] or [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
     stale = []
+    if not given.paths and SCHEMA.read_text(encoding="utf-8") != (schema := schema_text()):
+        stale.append(SCHEMA.relative_to(ROOT))
+        if not check:
+            SCHEMA.write_text(schema, encoding="utf-8")
     for path in chosen:
         old = path.read_text(encoding="utf-8")
         try:

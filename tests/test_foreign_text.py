@@ -50,15 +50,16 @@ BENIGN = "gpt2"
 
 EVERY = ("table", "json", "csv", "markdown", "html")
 COMMANDS: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...] = (
-    (("count", "M", "--lora-r", "2"), EVERY),
+    (("count", "M", "--lora-r", "2"), ("table", "json", "markdown", "html")),
     (("count", "M", "--by", "parameter"), EVERY[:-1]),
     (("explain", "M", "117M"), EVERY),
     (("compare", "M", "M"), EVERY),
     (("memory", "M"), EVERY),
+    (("memory", "M", "--formula"), ("table", "markdown")),
     (("audit", "M"), EVERY),
     (("card", "M"), EVERY[:-1]),
-    (("solve", "M", "--trainable", "1%"), ("table", "json")),
-    (("formula", "M"), ("text", "json", "html", "latex", "python")),
+    (("solve", "M", "--trainable", "1%"), EVERY[:-1]),
+    (("formula", "M"), ("text", *EVERY, "latex", "python")),
 )
 
 every_payload = pytest.mark.parametrize("payload", PAYLOADS.values(), ids=PAYLOADS)

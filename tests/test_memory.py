@@ -252,3 +252,14 @@ def test_one_regime_as_a_string() -> None:
     (one,) = hfcount.memory("mini-gpt", regimes="inference").budgets
     (same,) = hfcount.memory("mini-gpt", regimes=["inference"]).budgets
     assert one == same
+
+
+def test_gradients_that_are_set_to_zero_stand_in_the_next_forward_pass() -> None:
+    """Beside fp32 copies too: each tensor's gradient in 16 bits, in the blocks of 512 bytes that torch hands out."""
+    sizes = hfcount.count(LAB, detailed=True).table["numel"]
+    gradients = sum(512 * math.ceil(2 * numel / 512) for numel in sizes)
+    forward = [
+        hfcount.memory(LAB, regimes="full", seq=8, zero_grad=kept).full.phases["forward"]
+        for kept in ("to-none", "to-zero")
+    ]
+    assert forward[1] - forward[0] == gradients

@@ -24,6 +24,7 @@ from hfcount.sources.source import Source
 if TYPE_CHECKING:
     from hfcount.lora.options import LoraOptions
     from hfcount.memory_answer import Memory
+    from hfcount.reports.schema import MemoryDocument
     from hfcount.result import Count
     from hfcount.workbench import Workbench
 
@@ -205,7 +206,7 @@ def _explained(found: Count, figure: str) -> tuple[Mapping[str, Any] | None, str
         return None, str(error)
 
 
-def budgets(state: State, source: Source) -> dict[str, Any]:
+def budgets(state: State, source: Source) -> MemoryDocument:
     """The training budget as `hfcount memory --format json` has it."""
     from hfcount.budget.gpus import gpu
     from hfcount.fitting import fits

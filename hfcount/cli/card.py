@@ -83,12 +83,18 @@ def command(
 
     Example: [bold]hfcount card gpt2[/bold]
     """
-    from hfcount.cli.output import chosen
+    from hfcount.cli.output import chosen, tell_unshown
     from hfcount.reports.readme import check_readme, compare_section, write_section
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = _ranks(lora_r, no_lora)
     written = chosen(format, output, without=(Format.html,))
+    more = {
+        "--lora-r": lora_r, "--lora-targets": lora_targets != "default", "--no-lora": no_lora, "--write": write,
+        "--check": check,
+    }  # fmt: skip
+    for option in (option for option, given in more.items() if given):
+        tell_unshown(option, written, (Format.table, Format.json, Format.markdown))  # CSV is the breakdown alone
     readme = _readme(model, write, check)
     if readme is not None:
         check_readme(readme, to_write=write is not None)
@@ -170,6 +176,7 @@ def _answer(
         Format.csv: lambda: count_csv(result),
         Format.markdown: lambda: card_text(section, outcome),
     }
-    bare = f"{outcome.state if outcome is not None else result.sizes.total}\n" if quiet else None
-    look = Format.markdown if written is Format.table else written  # a card has one look
-    emit(renderings, look, output, bare=bare)
+    short = quiet and output is None  # a file is for the section
+    bare = f"{outcome.state if outcome is not None else result.sizes.total}\n" if short else None
+    renderings[Format.table] = renderings[Format.markdown]  # a card has one look
+    emit(renderings, written, output, bare=bare)

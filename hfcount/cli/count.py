@@ -59,13 +59,17 @@ def command(
 
     Example: [bold]hfcount gpt2 --lora-r 8[/bold]
     """
-    from hfcount.cli.output import chosen, emit, tell_detours
+    from hfcount.cli.output import chosen, emit, tell_detours, tell_unshown
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
     ranks = options.ranks(lora_r)
     written = chosen(format, output)
     if simulate and (fast or written is not Format.html):
         raise BadInput("--simulate is for a page (--output report.html, without --fast); see also hfcount memory")
+    if ranks:
+        tell_unshown("--lora-r", written, set(Format) - {Format.csv})  # the rows of one table, which add up
+    if by is not By.component:
+        tell_unshown(f"--by {by.value}", written, set(Format) - {Format.html})  # a page has its own tables
     if plot is not None:
         from hfcount.reports.figures import check_figure_path
         from hfcount.reports.files import check_writable
@@ -78,7 +82,7 @@ def command(
 
     detailed = by is not By.component or plot is not None or written is Format.html
     result = count(model, lora_r=ranks, lora_targets=lora_targets, detailed=detailed, **how)
-    if quiet or written is Format.csv:
+    if written is Format.csv or (quiet and written is Format.table):
         tell_detours([result])  # the other reports have it among their notes
     renderings = {
         Format.table: lambda: reports.terminal.count_report(result, by=by.value),

@@ -22,10 +22,15 @@ class Written(str, Enum):
     python = "python"
     json = "json"
     table = "table"
+    csv = "csv"
+    markdown = "markdown"
     html = "html"
 
 
-_OF_SUFFIX = {".json": Written.json, ".tex": Written.latex, ".py": Written.python, ".html": Written.html}
+_OF_SUFFIX = {
+    ".tex": Written.latex, ".py": Written.python,
+    **{suffix: Written(format.value) for suffix, format in options.FORMAT_OF_SUFFIX.items()},
+}  # fmt: skip
 
 
 def command(
@@ -65,12 +70,12 @@ def command(
     from hfcount.api import formula
 
     answer = formula(model, check=check, **how)
-    bare = quiet and (output is None or written is Written.text)
+    bare = quiet and written in (Written.text, Written.table)
     text = f"{answer.text or answer.value}\n" if bare else _written(answer, written, to_screen=output is None)
     if text is None:
         say(f"{answer.model} has {answer.value:,} parameters and no verified closed form: {answer.reason}")
         return 1
-    if answer.detour and (quiet or written in (Written.latex, Written.python)):
+    if answer.detour and (bare or written in (Written.latex, Written.python, Written.csv)):
         say(f"{answer.model}: {answer.detour}")
     deliver(text, output)
     return 1 if answer.drawn is not None and answer.drawn.failed is not None else 0
@@ -83,10 +88,14 @@ def _written(answer: FormulaAnswer, written: Written, *, to_screen: bool) -> str
     if written is Written.python:
         return answer.python
     from hfcount.reports.document import to_json
-    from hfcount.reports.formula import formula_document, formula_report
+    from hfcount.reports.formula import formula_csv, formula_document, formula_markdown, formula_report
 
     if written is Written.json:
         return to_json(formula_document(answer))
+    if written is Written.csv:
+        return formula_csv(answer)
+    if written is Written.markdown:
+        return formula_markdown(answer)
     if written is Written.html:
         from hfcount.reports.html import formula_page
 

@@ -60,7 +60,7 @@ def command(
 
     The largest tensors and the closed forms: [bold]hfcount memory gpt2 --simulate --regime full[/bold]
     """
-    from hfcount.cli.output import chosen
+    from hfcount.cli.output import chosen, tell_unshown
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast=False)
     del how["fast"]
@@ -69,6 +69,10 @@ def command(
     if not regimes:
         raise BadInput("--regime: give any of full, lora, qlora, inference, with commas")
     written = chosen(format, output)
+    if simulate and plot is None:
+        tell_unshown("--simulate", written, set(Format) - {Format.csv})  # a row per regime
+    if all_gpus and (gpu or not fit):
+        raise BadInput("--all is of --fit without --gpu")
     _check_figure(plot)
     way = {
         "batch": batch, "seq": seq, "precision": precision, "optimizer": optimizer, "attention": attention,
@@ -98,14 +102,14 @@ def _show(found: Any, fits: Any, written: Format, output: Path | None, *, quiet:
     from hfcount.reports import memory as report
     from hfcount.reports.html import memory_page
 
-    if quiet or written is Format.csv:
+    if written is Format.csv or (quiet and written is Format.table):
         for warning in found.warnings:  # the other reports have it
             say(f"warning: {warning}")
     renderings = {
         Format.table: lambda: report.memory_report(found, fits, formulas=formulas),
         Format.json: lambda: report.memory_document(found, fits),
         Format.csv: lambda: report.memory_csv(found, fits),
-        Format.markdown: lambda: report.memory_markdown(found, fits),
+        Format.markdown: lambda: report.memory_markdown(found, fits, formulas=formulas),
         Format.html: lambda: memory_page(found, fits),
     }
     totals = (each.total_bytes for each in found.budgets)

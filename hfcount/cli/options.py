@@ -60,7 +60,7 @@ FormatOption = Annotated[
 Output = Annotated[
     Path | None, typer.Option("--output", "-o", help="Write the result to a file instead.", show_default=False)
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print the bare figures alone.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="The bare figures alone, in the place of a table.")]
 TrustRemoteCode = Annotated[
     bool, typer.Option("--trust-remote-code", help="Let the repository's own code run, where it needs that.")
 ]

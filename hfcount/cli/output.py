@@ -33,14 +33,21 @@ def chosen(format: Format | None, output: Path | None, *, without: Collection[Fo
     return found
 
 
+def tell_unshown(option: str, format: Format, shown: Collection[Format]) -> None:
+    """Say that a format does not show what an option is for; `shown` are those that do."""
+    if format not in shown:
+        offered = ", ".join(each.value for each in Format if each in shown)
+        say(f"{option}: {format.value} does not show it; {offered} do")
+
+
 def emit(
     renderings: Mapping[Format, Callable[[], Any]], format: Format, output: Path | None, *, bare: str | None = None
 ) -> None:
-    """Render in `format` and print, or write to `output`. JSON is given as a dict, a table as a rich renderable.
+    """Render in `format` and print, or write to `output`: JSON from a dict, a table from a rich renderable or a text.
 
-    `bare` is what `--quiet` prints instead; a file has it where it was to have a table.
+    `bare` is what `--quiet` has in the place of a table.
     """
-    if bare is not None and (output is None or format is Format.table):
+    if bare is not None and format is Format.table:
         deliver(visible(bare, keep="\n\t"), output)
         return
     from hfcount.reports.document import to_json
@@ -48,7 +55,7 @@ def emit(
     body = renderings[format]()
     if format is Format.json:
         text = to_json(body)
-    elif format is Format.table:
+    elif format is Format.table and not isinstance(body, str):
         text = table_text(body, to_screen=output is None)
     else:
         text = body

@@ -8,7 +8,6 @@ import typer
 
 from hfcount.cli import options
 from hfcount.cli.options import Format
-from hfcount.errors import BadInput
 
 
 def command(
@@ -49,18 +48,18 @@ def command(
     from hfcount.cli.output import chosen, emit
 
     how = options.how(settings, revision, offline, class_name, trust_remote_code, timeout, fast)
-    written = chosen(format, output)
-    if written not in (Format.table, Format.json):
-        raise BadInput(f"--format {written.value}: solve is written as a table or as json")
+    written = chosen(format, output, without=(Format.html,))
 
     from hfcount.solving import solve
 
     solution = solve(model, trainable=trainable, parameters=parameters, over=over, lora_targets=lora_targets, **how)
-    from hfcount.reports.solve import solution_document, solution_report
+    from hfcount.reports import solve as reports
 
     renderings = {
-        Format.table: lambda: solution_report(solution),
-        Format.json: lambda: solution_document(solution),
+        Format.table: lambda: reports.solution_report(solution),
+        Format.json: lambda: reports.solution_document(solution),
+        Format.csv: lambda: reports.solution_csv(solution),
+        Format.markdown: lambda: reports.solution_markdown(solution),
     }
     bare = f"{solution.nearest.value}\n" if solution.nearest is not None else ""
     emit(renderings, written, output, bare=bare if quiet else None)

@@ -6,7 +6,7 @@ import dataclasses
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.padding import Padding
@@ -22,6 +22,9 @@ from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact
 from hfcount.visible import visible
+
+if TYPE_CHECKING:
+    from hfcount.reports.schema import AuditDocument
 
 MARKS = {"ok": "✓", "explained": "≈", "mismatch": "✗", "unverifiable": "?", "error": "!"}
 STYLES = {"ok": GOOD, "explained": GOOD, "mismatch": BAD, "unverifiable": DIM, "error": BAD}
@@ -156,7 +159,7 @@ def off(row: Mapping[str, Any]) -> str:
     return f"{share:+.1%}" if share < 10 else f"{share + 1:,.0f} times"
 
 
-def audit_document(audit: Audit) -> dict[str, Any]:
+def audit_document(audit: Audit) -> AuditDocument:
     """The JSON of `hfcount audit`."""
     return {
         "schema": SCHEMA,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 from hfcount.formulas import legend, pretty
 from hfcount.reports.document import count_document
@@ -11,6 +11,9 @@ from hfcount.reports.readme import BEGIN, END, PROVENANCE, Outcome
 from hfcount.reports.units import exact, label, percent, share, short
 from hfcount.result import Count
 from hfcount.visible import visible
+
+if TYPE_CHECKING:
+    from hfcount.reports.schema import CardDocument
 
 
 def card_section(result: Count, command: str) -> str:
@@ -38,7 +41,7 @@ def card_text(section: str, outcome: Outcome | None) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def card_document(result: Count, section: str, outcome: Outcome | None) -> dict[str, Any]:
+def card_document(result: Count, section: str, outcome: Outcome | None) -> CardDocument:
     """The JSON of `hfcount card`: that of the count, with the section and what became of the README, else null."""
     return {
         **count_document(result),

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hfcount.breakdown import breakdown
 from hfcount.result import Count
 from hfcount.visible import visible
 
-SCHEMA = 1
+if TYPE_CHECKING:
+    from hfcount.breakdown import Grouping
+    from hfcount.reports.schema import (
+        ComparisonDocument,
+        CountDocument,
+        ExplanationDocument,
+        FormDocument,
+        LoraDocument,
+        RowDocument,
+    )
+
+SCHEMA: Final = 1
 
 
 def to_json(document: Any) -> str:
     """Return `document` as JSON text with a line end; signs that cannot be seen are escapes, which change no value."""
-    text = json.dumps(document, indent=2, ensure_ascii=False)
+    text = json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)
     return "".join(f"{visible(line, escape=_escape)}\n" for line in text.split("\n"))
 
 
@@ -25,7 +36,7 @@ def _escape(sign: str) -> str:
     return "".join(f"\\u{units[at : at + 4]}" for at in range(0, len(units), 4))
 
 
-def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:
+def count_document(result: Count, *, by: Grouping = "component") -> CountDocument:
     """The JSON of `hfcount MODEL`, as INTERFACE fixes it, with the rows of `--by` as "breakdown"."""
     sizes = result.sizes
     return {
@@ -49,7 +60,7 @@ def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:
             "buffers": sizes.buffers,
         },
         "components": [{**dataclasses.asdict(each), "share": round(each.share, 4)} for each in result.components],
-        "formula": formula_document(result),
+        "formula": form_document(result),
         "conventions": [
             {
                 "name": each.name,
@@ -68,7 +79,7 @@ def count_document(result: Count, *, by: str = "component") -> dict[str, Any]:
     }
 
 
-def formula_document(result: Count) -> dict[str, Any]:
+def form_document(result: Count) -> FormDocument:
     """The closed form's part of the JSON; all null where there is no form."""
     form = result.form
     if form is None:
@@ -81,7 +92,7 @@ def formula_document(result: Count) -> dict[str, Any]:
     }
 
 
-def lora_document(each: Any) -> dict[str, Any]:
+def lora_document(each: Any) -> LoraDocument:
     """One LoRA row of the JSON; figures that do not apply are null, and `reason` says why."""
     rounded = {"trainable_percent": each.trainable_percent, "unreached_share": each.unreached_share}
     return {
@@ -97,7 +108,7 @@ def lora_document(each: Any) -> dict[str, Any]:
     }
 
 
-def breakdown_rows(result: Count, by: str) -> list[dict[str, Any]]:
+def breakdown_rows(result: Count, by: str) -> list[RowDocument]:
     """The inventory grouped `by`, largest table first as the model has it."""
     formulas = {each.component: each.formula for each in result.components} if by == "component" else {}
     return [
@@ -111,7 +122,7 @@ def breakdown_rows(result: Count, by: str) -> list[dict[str, Any]]:
     ]
 
 
-def explanation_document(result: Count, explanation: Any) -> dict[str, Any]:
+def explanation_document(result: Count, explanation: Any) -> ExplanationDocument:
     """The JSON of `hfcount explain MODEL FIGURE`."""
 
     def entry(found: Any) -> dict[str, Any]:
@@ -129,7 +140,7 @@ def explanation_document(result: Count, explanation: Any) -> dict[str, Any]:
         "model": result.model,
         "model_class": result.model_class,
         "figure": explanation.figure.text,
-        "range": [explanation.figure.low, explanation.figure.high],
+        "range": (explanation.figure.low, explanation.figure.high),
         "explained": explanation.explained,
         "matches": [entry(each) for each in explanation.matches],
         "misses": [entry(each) for each in explanation.misses],
@@ -139,7 +150,7 @@ def explanation_document(result: Count, explanation: Any) -> dict[str, Any]:
     }
 
 
-def comparison_document(results: tuple[Count, ...]) -> dict[str, Any]:
+def comparison_document(results: tuple[Count, ...]) -> ComparisonDocument:
     """The JSON of `hfcount compare`: each model's totals and its shares by component."""
     return {
         "schema": SCHEMA,
@@ -152,7 +163,7 @@ def comparison_document(results: tuple[Count, ...]) -> dict[str, Any]:
                     {"component": part.component, "parameters": part.parameters, "share": round(part.share, 4)}
                     for part in each.components
                 ],
-                "formula": formula_document(each),
+                "formula": form_document(each),
                 "notes": list(each.notes),
             }
             for each in results

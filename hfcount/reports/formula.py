@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -13,6 +13,7 @@ from rich.text import Text
 from hfcount.formula_answer import FormulaAnswer
 from hfcount.formulas import pretty
 from hfcount.formulas.closed_form import ClosedForm
+from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.lines import below, notes
 from hfcount.reports.markdown import code, listed, markdown_table, plain
@@ -20,6 +21,9 @@ from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, GOOD, heading
 from hfcount.reports.units import exact, label
 from hfcount.visible import visible
+
+if TYPE_CHECKING:
+    from hfcount.reports.schema import FormulaDocument
 
 ORIGINS = {
     "catalogue": "from the catalogue",
@@ -148,7 +152,13 @@ def formula_markdown(answer: FormulaAnswer) -> str:
     return "\n".join(parts).rstrip() + "\n"
 
 
-def formula_document(answer: FormulaAnswer) -> dict[str, Any]:
+def formula_csv(answer: FormulaAnswer) -> str:
+    """A row a component: what adds up to the total, as a form and as a number. A header alone without a form."""
+    components = answer.closed_form.components if answer.closed_form is not None else ()
+    return to_csv([dataclasses.asdict(each) for each in components], ["component", "value", "text"])
+
+
+def formula_document(answer: FormulaAnswer) -> FormulaDocument:
     """The JSON of `hfcount formula MODEL`, as INTERFACE fixes it; what needs a form is null or empty without one."""
     form = answer.closed_form
     return {

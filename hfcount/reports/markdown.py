@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from hfcount.formulas import legend, pretty
 from hfcount.reports.document import breakdown_rows
-from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
+from hfcount.reports.units import (
+    convention_name,
+    difference,
+    exact,
+    label,
+    percent,
+    share,
+    short,
+    stands_for,
+    without_form,
+)
 from hfcount.result import Count
 from hfcount.visible import visible
 
@@ -154,14 +164,16 @@ def explanation_markdown(result: Count, explanation: Any) -> str:
             plain(convention_name(each.convention.name, each.convention.basis)),
             exact(each.convention.parameters),
             difference(each.difference),
-            plain(each.convention.derivation),
+            plain("; ".join([each.convention.derivation, *([each.convention.note] if gives else [])])),
         ]
-        for verdict, found in (("gives it", explanation.matches), ("does not", explanation.misses))
+        for gives, verdict, found in ((True, "gives it", explanation.matches), (False, "does not", explanation.misses))
         for each in found
     ]
     table = markdown_table(["", "Counted", "Parameters", "Difference", "How"], rows, right=(2, 3))
     notes = "".join(f"\n{plain(note)}\n" for note in explanation.inferences)
-    return f"# {plain(result.model)}: {explanation.figure.text}\n\n{table}{notes}"
+    figure = explanation.figure
+    meant = f"{stands_for(figure).capitalize()}.\n\n" if figure.high > figure.low else ""
+    return f"# {plain(result.model)}: {figure.text}\n\n{meant}{table}{notes}"
 
 
 def comparison_markdown(results: tuple[Count, ...]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Group, RenderableType
 from rich.text import Text
@@ -16,11 +16,14 @@ from hfcount.reports.csv import to_csv
 from hfcount.reports.document import SCHEMA
 from hfcount.reports.given import given, symbols
 from hfcount.reports.lines import below, notes
-from hfcount.reports.markdown import listed, markdown_table, plain
+from hfcount.reports.markdown import code, listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
-from hfcount.reports.simulated import comparison_document, simulated_sections
+from hfcount.reports.simulated import bucket_document, simulated_markdown, simulated_sections
 from hfcount.reports.terminal import BAD, DIM, GOOD, WARN, heading
 from hfcount.reports.units import GIB, exact, memory, memory_unit, memory_with_unit, regime_title, share
+
+if TYPE_CHECKING:
+    from hfcount.reports.schema import BudgetDocument, FitDocument, MemoryDocument
 
 GIB_UNIT = ("GiB", GIB)
 TITLES = {
@@ -60,9 +63,10 @@ def memory_report(found: Memory, fits: Sequence[Fit] = (), *, formulas: bool = F
         parts += _forms(found)
     if found.comparisons:
         parts += simulated_sections(found)
-    parts += _packed(found)
+    parts += [below(line) for line in _packed(found)]
     if fits:
-        parts += [Text(f"\nFit, {GIB_UNIT[0]}", style="bold"), _fit_table(fits), *_fit_notes(fits)]
+        parts += [Text(f"\nFit, {GIB_UNIT[0]}", style="bold"), _fit_table(fits)]
+        parts += [below(line) for line in fit_notes(fits)]
     parts += notes(found.notes)
     return Group(*parts)
 
@@ -196,24 +200,31 @@ def _forms(found: Memory) -> list[RenderableType]:
     shown = [each for each in found.budgets if each.form]
     if not shown:
         return []
-    title = f"\nTensors at the peak in bytes: {symbols_of(found)}"
-    lines: list[RenderableType] = [Text(title, style="bold")]
+    lines: list[RenderableType] = [Text(f"\n{_of_forms(found)}", style="bold")]
     for each in shown:
         lines.append(below(Text.assemble((f"{regime_name(each)}: ", "bold"), pretty(str(each.form)), overflow="fold")))
     return lines
 
 
-def _packed(found: Memory) -> list[RenderableType]:
+def _of_forms(found: Memory) -> str:
+    return f"Tensors at the peak in bytes: {symbols_of(found)}"
+
+
+def _forms_markdown(found: Memory) -> list[str]:
+    """The same in Markdown."""
+    shown = [f"- {regime_name(each)}: {code(pretty(str(each.form)))}\n" for each in found.budgets if each.form]
+    return [f"{_of_forms(found)}:\n", "".join(shown)] if shown else []
+
+
+def _packed(found: Memory) -> list[str]:
     """bitsandbytes' bytes by term."""
     packed = next((each.quantized for each in found.budgets if each.quantized is not None), None)
     if packed is None:
         return []
     kind = found.quantization.upper()
     return [
-        below(
-            f"{kind}: {packed.packed:,} bytes of codes + {packed.absmax:,} of statistics"
-            f" + {packed.nested:,} of nested ones + {packed.tables:,} of code tables = {packed.total:,}"
-        )
+        f"{kind}: {packed.packed:,} bytes of codes + {packed.absmax:,} of statistics"
+        f" + {packed.nested:,} of nested ones + {packed.tables:,} of code tables = {packed.total:,}"
     ]
 
 
@@ -252,24 +263,18 @@ def fit_rows(fits: Sequence[Fit]) -> list[list[str]]:
     ]
 
 
-def _fit_notes(fits: Sequence[Fit]) -> list[RenderableType]:
+def fit_notes(fits: Sequence[Fit]) -> list[str]:
     """What the figures are, what would make a regime fit, and where a GPU's memory was read."""
-    lines: list[RenderableType] = [
-        below(
-            "with reserve: the driver, the CUDA context and what torch's allocator holds besides, from least to most"
-        )
-    ]
+    lines = ["with reserve: the driver, the CUDA context and what torch's allocator holds besides, from least to most"]
     if any(each.batch is not None for each in fits):
-        lines.append(below("batch, seq, r: the largest with the same verdict, each with the others as asked"))
+        lines.append("batch, seq, r: the largest with the same verdict, each with the others as asked")
     for each in fits:
         if each.changes:
             said = ", ".join(f"{change.change} ({memory_with_unit(change.needs_bytes)})" for change in each.changes)
-            lines.append(below(f"{regime_title(each.regime)} would fit on {each.gpu.name} with {said}"))
+            lines.append(f"{regime_title(each.regime)} would fit on {each.gpu.name} with {said}")
     shown = {each.gpu.name: each.gpu for each in fits}
     if len(shown) <= 4:
-        lines += [
-            below(f"{each.name}: {memory_with_unit(each.total_bytes)} ({each.source})") for each in shown.values()
-        ]
+        lines += [f"{each.name}: {memory_with_unit(each.total_bytes)} ({each.source})" for each in shown.values()]
     return lines
 
 
@@ -277,7 +282,7 @@ def _limit(value: int | None) -> str:
     return "–" if value is None else f"{value:,}" if value else "none"
 
 
-def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> dict[str, Any]:
+def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> MemoryDocument:
     """The JSON of `hfcount memory MODEL`."""
     return {
         "schema": SCHEMA,
@@ -303,8 +308,9 @@ def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> dict[str, Any]:
         "double_quant": found.double_quant,
         "sharding": found.sharding,
         "devices": found.devices,
+        "offload": found.offload,
         "regimes": [budget_document(each) for each in found.budgets],
-        "comparisons": [comparison_document(each) for each in found.comparisons],
+        "comparisons": [bucket_document(each) for each in found.comparisons],
         "fits": [fit_document(each) for each in fits],
         "warnings": list(found.warnings),
         "notes": list(found.notes),
@@ -312,7 +318,7 @@ def memory_document(found: Memory, fits: Sequence[Fit] = ()) -> dict[str, Any]:
     }
 
 
-def budget_document(budget: Budget) -> dict[str, Any]:
+def budget_document(budget: Budget) -> BudgetDocument:
     """One regime of the JSON; figures that do not apply are null."""
     document = dataclasses.asdict(budget)
     document["targets"] = list(budget.targets)
@@ -322,7 +328,7 @@ def budget_document(budget: Budget) -> dict[str, Any]:
     return document
 
 
-def fit_document(fit: Fit) -> dict[str, Any]:
+def fit_document(fit: Fit) -> FitDocument:
     """One regime on one GPU in the JSON."""
     return {
         "gpu": fit.gpu.name,
@@ -332,7 +338,7 @@ def fit_document(fit: Fit) -> dict[str, Any]:
         "verdict": fit.verdict,
         "fits": fit.fits,
         "needs_bytes": fit.needs_bytes,
-        "reserve_bytes": list(fit.reserve_bytes),
+        "reserve_bytes": fit.reserve_bytes,
         "offers_bytes": fit.offers_bytes,
         "margin_bytes": fit.margin_bytes,
         "largest_batch": fit.batch,
@@ -344,7 +350,7 @@ def fit_document(fit: Fit) -> dict[str, Any]:
 
 CSV_COLUMNS = (
     "regime", "r", "trainable", "frozen", *(f"{name}_bytes" for name in BUCKETS), "total_bytes", "peak_plain_bytes",
-    "peak_checkpointing_bytes", "ratio_to_full", "method", "peak_phase", "reason",
+    "peak_checkpointing_bytes", "ratio_to_full", "method", "peak_phase", "host_bytes", "form", "reason",
 )  # fmt: skip
 
 
@@ -354,14 +360,14 @@ def memory_csv(found: Memory, fits: Sequence[Fit] = ()) -> str:
         return to_csv([budget_document(each) for each in found.budgets], CSV_COLUMNS)
     rows = []
     for each in fits:
-        document = fit_document(each)
+        document: dict[str, Any] = {**fit_document(each)}
         document["reserve_least_bytes"], document["reserve_most_bytes"] = document.pop("reserve_bytes")
         document["changes"] = "; ".join(change.change for change in each.changes)
         rows.append(document)
     return to_csv(rows, [name for name in rows[0] if name != "gpu_source"])
 
 
-def memory_markdown(found: Memory, fits: Sequence[Fit] = ()) -> str:
+def memory_markdown(found: Memory, fits: Sequence[Fit] = (), *, formulas: bool = False) -> str:
     """The same as Markdown tables."""
     unit, shown = unit_of(found), shown_buckets(found)
     titles = [*FIT_NAMES[1:2], *(TITLES[name] for name in shown), "Sum"]
@@ -373,8 +379,17 @@ def memory_markdown(found: Memory, fits: Sequence[Fit] = ()) -> str:
         "At the peak:\n",
         markdown_table(titles, bucket_rows(found, shown, unit), right=tuple(range(1, len(titles)))),
     ]
+    if formulas:
+        parts += _forms_markdown(found)
+    if found.comparisons:
+        parts += simulated_markdown(found)
     if fits:
-        parts.append(markdown_table(list(fit_titles(fits)), fit_rows(fits), right=(3, 4, 5, 6, 7, 8)))
+        parts += [
+            f"Fit, {GIB_UNIT[0]}:\n",
+            markdown_table(list(fit_titles(fits)), fit_rows(fits), right=(3, 4, 5, 6, 7, 8)),
+        ]
+        parts += ["\n".join(listed(fit_notes(fits))) + "\n"]
+    parts += listed(_packed(found))
     parts += listed(f"{regime_name(each)}: {each.reason}" for each in found.budgets if each.reason)
     parts += listed([*(f"warning: {warning}" for warning in found.warnings), *found.notes])
     return "\n".join(parts).rstrip() + "\n"

@@ -13,6 +13,7 @@ from rich.text import Text
 from hfcount.memory_answer import Budget, Comparison, Memory
 from hfcount.reports.figures import PALETTE
 from hfcount.reports.lines import below
+from hfcount.reports.markdown import listed, markdown_table, plain
 from hfcount.reports.plain_table import plain_table
 from hfcount.reports.terminal import BAD, DIM, GOOD
 from hfcount.reports.units import difference, exact, memory_unit, memory_with_unit, regime_title, short
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+
+    from hfcount.reports.schema import BucketDocument
 
 TITLES = {
     "weights": "Weights",
@@ -49,41 +52,79 @@ def simulated_sections(found: Memory) -> list[RenderableType]:
 
 def _comparison(found: Memory) -> Table:
     table = plain_table(
-        ("Regime", "left"), ("Bucket", "left"), ("Closed form", "right"), ("The step", "right"),
-        ("Difference", "right"), ("", "left"), names=2,
-    )  # fmt: skip
-    for each in found.comparisons:
-        if not each.closed_bytes and not each.simulated_bytes:
-            continue
-        equal = each.difference == 0
-        verdict = Text("✓", GOOD) if equal else Text(each.reason or "not explained", DIM if each.reason else BAD)
-        table.add_row(
-            regime_title(each.regime),
-            TITLES[each.bucket].lower(),
-            exact(each.closed_bytes),
-            exact(each.simulated_bytes),
-            difference(each.difference),
-            verdict,
-        )
+        *((title, "right" if place in COMPARED_RIGHT else "left") for place, title in enumerate(COMPARED)), names=2
+    )
+    for each, row in _compared(found):
+        colour = GOOD if each.difference == 0 else DIM if each.reason else BAD
+        table.add_row(*row[:-1], Text(row[-1], colour))
     return table
+
+
+COMPARED = ("Regime", "Bucket", "Closed form", "The step", "Difference", "")
+COMPARED_RIGHT = (2, 3, 4)
+
+
+def _compared(found: Memory) -> list[tuple[Comparison, list[str]]]:
+    """Each bucket that is there, and its row of text under `COMPARED`."""
+    return [
+        (
+            each,
+            [
+                regime_title(each.regime),
+                TITLES[each.bucket].lower(),
+                exact(each.closed_bytes),
+                exact(each.simulated_bytes),
+                difference(each.difference),
+                "✓" if each.difference == 0 else each.reason or "not explained",
+            ],
+        )
+        for each in found.comparisons
+        if each.closed_bytes or each.simulated_bytes
+    ]
+
+
+def simulated_markdown(found: Memory) -> list[str]:
+    """The same in Markdown, a part each."""
+    rows = [[*row[:-1], plain(row[-1])] for _, row in _compared(found)]
+    parts = ["Closed form beside the step, bytes:\n", markdown_table(COMPARED, rows, right=COMPARED_RIGHT)]
+    for each in found.budgets:
+        if each.method == "simulated":
+            peak, beside = _peak(each)
+            lines = [f"{size} {tensor}" for size, tensor in _tensors(each)] + _operations(each)
+            parts += [f"**{peak}**{beside}:\n", "\n".join(listed(lines)) + "\n"]
+    return parts
 
 
 def _about(budget: Budget) -> list[RenderableType]:
     """The peak's phase, the largest tensors there, the operations."""
-    lines: list[RenderableType] = [
-        Text.assemble(
-            (f"\n{regime_title(budget.name)}: peak {memory_with_unit(budget.total_bytes or 0)}", "bold"),
-            f" in {_phase(budget)}, {memory_with_unit(budget.temporary.get('temporary', 0))} of it there for a moment",
-        )
-    ]
-    for each in budget.largest[:SHOWN_TENSORS]:
-        lines.append(below(f"{memory_with_unit(each['bytes']):>12}  {_tensor(each)}"))
+    peak, beside = _peak(budget)
+    lines: list[RenderableType] = [Text.assemble((f"\n{peak}", "bold"), beside)]
+    lines += [below(f"{size:>12}  {tensor}") for size, tensor in _tensors(budget)]
+    return lines + [below(line) for line in _operations(budget)]
+
+
+def _peak(budget: Budget) -> tuple[str, str]:
+    """The peak, and where it lies."""
+    passing = memory_with_unit(budget.temporary.get("temporary", 0))
+    return (
+        f"{regime_title(budget.name)}: peak {memory_with_unit(budget.total_bytes or 0)}",
+        f" in {_phase(budget)}, {passing} of it there for a moment",
+    )
+
+
+def _tensors(budget: Budget) -> list[tuple[str, str]]:
+    """The size of the largest tensors, and each in words."""
+    return [(memory_with_unit(each["bytes"]), _tensor(each)) for each in budget.largest[:SHOWN_TENSORS]]
+
+
+def _operations(budget: Budget) -> list[str]:
+    """A line on the step's operations; none where they are not counted."""
     counted = budget.flops.get("whole", 0)
-    if counted:
-        rule = budget.flops.get("rule")
-        beside = f"; the rule says {short(rule)}" if rule else ""
-        lines.append(below(f"{short(counted)} floating-point operations a step{beside}"))
-    return lines
+    if not counted:
+        return []
+    rule = budget.flops.get("rule")
+    beside = f"; the rule says {short(rule)}" if rule else ""
+    return [f"{short(counted)} floating-point operations a step{beside}"]
 
 
 def _phase(budget: Budget) -> str:
@@ -104,7 +145,7 @@ def made_in(row: Mapping[str, Any]) -> str:
     return (module or name).replace(".base_layer", "")
 
 
-def comparison_document(each: Comparison) -> dict[str, Any]:
+def bucket_document(each: Comparison) -> BucketDocument:
     """One bucket of one regime in the JSON."""
     return {
         "regime": each.regime,

@@ -15,7 +15,17 @@ from hfcount.breakdown import breakdown
 from hfcount.formulas import legend, pretty
 from hfcount.reports.lines import Entries, below, notes
 from hfcount.reports.plain_table import plain_table
-from hfcount.reports.units import convention_name, difference, exact, label, percent, share, short, without_form
+from hfcount.reports.units import (
+    convention_name,
+    difference,
+    exact,
+    label,
+    percent,
+    share,
+    short,
+    stands_for,
+    without_form,
+)
 from hfcount.result import Count
 from hfcount.visible import visible
 
@@ -145,7 +155,7 @@ def explanation_report(result: Count, explanation: Explanation) -> RenderableTyp
     if not result.built:
         parts += [Text(visible(note), style=DIM) for note in result.notes[-1:]]
     if figure.high > figure.low:
-        parts.append(Text(f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}", style=DIM))
+        parts.append(Text(stands_for(figure), style=DIM))
     if explanation.matches:
         parts.append(_section(f"Gives {figure.text}", _found_table(explanation.matches, "✓", GOOD)))
     for note in explanation.inferences:

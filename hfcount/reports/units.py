@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hfcount.conventions import Figure
 
 _SHORT = ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K"))
 
@@ -82,6 +86,11 @@ def convention_name(name: str, basis: str) -> str:
 def difference(value: int) -> str:
     """A signed exact difference: "+38,597,376", "-98,304", "0"."""
     return f"{value:+,}" if value else "0"
+
+
+def stands_for(figure: Figure) -> str:
+    """The counts that are printed as a figure."""
+    return f"as printed, it stands for {exact(figure.low)} to {exact(figure.high)}"
 
 
 def without_form(model_class: str) -> str:

@@ -106,7 +106,10 @@ class Stepper:
             master.grad = parameter.grad.float()
             self._optimizer.step()
             master.grad = None
-            parameter.grad = None
+            if self._zeroes:
+                parameter.grad.zero_()
+            else:
+                parameter.grad = None
         self._copy_back()
 
     @torch.no_grad()

@@ -53,7 +53,7 @@ def test_what_no_value_meets(arguments: list[str], capsys: pytest.CaptureFixture
     "arguments",
     [
         ["gpt2"], ["gpt2", "--parameters", "1B", "--over", "foo"], ["gpt2", "--trainable", "200%"],
-        ["mixtral-8x7b", "--trainable", "1%"], ["gpt2", "--trainable", "1%", "--format", "csv"],
+        ["mixtral-8x7b", "--trainable", "1%"], ["gpt2", "--trainable", "1%", "--format", "html"],
     ],
 )  # fmt: skip
 def test_bad_requests_are_one_line(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:

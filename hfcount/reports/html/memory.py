@@ -15,6 +15,7 @@ from hfcount.reports.memory import (
     TOTALS,
     batch_of,
     bucket_rows,
+    fit_notes,
     fit_rows,
     fit_titles,
     shown_buckets,
@@ -41,6 +42,7 @@ def memory_page(found: Memory, fits: Sequence[Fit] = ()) -> str:
         verdicts=verdict_lines(fits) if len({each.gpu.name for each in fits}) <= 4 else [],
         fits=[_fit(each) for each in fits],
         fit_titles=fit_titles(fits),
+        fit_notes=fit_notes(fits),
         **memory_view(found),
     )
 
