@@ -85,11 +85,10 @@ def memory_of(
             continue
         found = step = None
         try:
-            left = None if until is None else max(0.001, until - time.monotonic())
             if method == "simulated":
                 with memory_limit():
-                    step = _step(bench, way, budget, asked, whole=curves, seconds=left)
-                    other, reason = _other_peak(bench, way, budget, asked)
+                    step = _step(bench, way, budget, asked, whole=curves, seconds=_left(until))
+                    other, reason = _other_peak(bench, way, budget, asked, seconds=_left(until))
                     found = with_peaks(bench, way, budget, asked, step, other)
                     notes += [each for each in reason if each not in notes]
         except NoFlash:
@@ -138,6 +137,10 @@ def memory_of(
         curves=lines,
         **{each.name: getattr(way, each.name) for each in dataclasses.fields(way) if each.name not in NOT_SHOWN},
     )
+
+
+def _left(until: float | None) -> float | None:
+    return None if until is None else max(0.001, until - time.monotonic())
 
 
 def _rows(asked: Asked) -> list[tuple[str, int | None]]:
@@ -274,11 +277,13 @@ def _reason(way: Way, closed: Budget, bucket: str) -> str:
     return ""
 
 
-def _other_peak(bench: Workbench, way: Way, budget: Budget, asked: Asked) -> tuple[int | None, list[str]]:
+def _other_peak(
+    bench: Workbench, way: Way, budget: Budget, asked: Asked, *, seconds: float | None
+) -> tuple[int | None, list[str]]:
     """Return the peak with gradient checkpointing where it was not asked, and without it where it was; or why not."""
     other = dataclasses.replace(way, gradient_checkpointing=not way.gradient_checkpointing)
     try:
-        return peak_bytes(bench, other, budget, asked), []
+        return _step(bench, other, budget, asked, seconds=seconds).peak.bytes, []
     except Overdue:
         raise
     except HfcountError as error:

@@ -16,6 +16,9 @@ import sys
 import time
 from pathlib import Path
 
+SECONDS = 300.0
+"""A few recurrent models run for longer, since each token of theirs is a step; what was found by then is written."""
+
 ROWS = (1, 2)
 """A single row has a form of its own, and all numbers of rows from two on another."""
 
@@ -32,7 +35,7 @@ def recorded(card: str) -> tuple[Path, dict[str, object]]:
     record = Record()
     bench = Workbench(source, (), record=record)
     for rows in ROWS:
-        memory_of(bench, Way(batch=rows), Asked.of(REGIMES[:3], (), "default", ()))
+        memory_of(bench, Way(batch=rows), Asked.of(REGIMES[:3], (), "default", ()), seconds=SECONDS)
     return packaged_path(source), record.answers
 
 
