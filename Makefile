@@ -5,26 +5,22 @@ BIN := $(VENV)/bin
 WORKERS ?= auto
 READY := $(VENV)/.ready
 
-.PHONY: help demo test quick lint docs cards catalogue sweep lowest clean
+.PHONY: help demo test lint docs cards catalogue sweep lowest clean
 
 help:
 	@echo "make demo     hfcount gpt2 --lora-r 8"
-	@echo "make test     the whole test suite"
-	@echo "make quick    the suite without the slow sweeps"
+	@echo "make test     the test suite, without the sweeps"
 	@echo "make lint     ruff and mypy"
 	@echo "make docs     the documentation as a site, in site/"
 	@echo "make cards    write model_cards/ anew from scripts/facts/"
 	@echo "make catalogue trace and verify every closed form anew: about an hour on two cores"
-	@echo "make sweep    every field of every type changed alone, the packaged forms against the classes: over an hour"
-	@echo "make lowest   the quick tests at the lowest supported transformers and PEFT"
+	@echo "make sweep    before a release: all types, all cards, all formats, every field of every type changed alone: hours"
+	@echo "make lowest   the test suite at the lowest supported transformers and PEFT"
 
 demo: $(READY)
 	$(BIN)/hfcount gpt2 --lora-r 8
 
 test: $(READY)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
-
-quick: $(READY)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 lint: $(READY)
@@ -42,6 +38,8 @@ catalogue: $(READY)
 	$(BIN)/python scripts/build_catalogue.py
 
 sweep: $(READY)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow
+	$(BIN)/python scripts/build_records.py --check
 	$(BIN)/python scripts/single_fields.py
 
 # The stamp is made last, so that a set-up that was interrupted is done again and a finished one is not.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hfcount.classes import text_config
 from hfcount.inventory import tied_head_size
@@ -13,9 +13,6 @@ from hfcount.quantization import Scheme, Stored
 from hfcount.records import key_of
 from hfcount.simulation.flops_rule import matrix_parameters
 from hfcount.workbench import Workbench
-
-if TYPE_CHECKING:
-    pass
 
 LONGEST_DEFAULT = 2048
 

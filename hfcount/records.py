@@ -67,10 +67,10 @@ def kept(source: Source, settings: Sequence[str], class_name: str | None = None)
 
     A cache that cannot be written is none.
     """
-    identity = [source.model, source.config, list(settings), class_name]
-    packaged = PACKAGED / f"{_digest(identity)}.json.gz"
-    path = cache_root() / "records" / f"{_digest([identity, _versions(), _code()])}.json.gz"
-    record = Record({**packaged_answers(packaged), **_document(path).get("answers", {})})
+    model = [source.model, source.config, list(settings), class_name]
+    path = cache_root() / "records" / f"{_digest([model, _versions(), _code()])}.json.gz"
+    packaged = packaged_answers(source) if not settings and class_name is None else {}
+    record = Record({**packaged, **_document(path).get("answers", {})})
     before = len(record.answers)
     try:
         yield record
@@ -83,7 +83,7 @@ def kept(source: Source, settings: Sequence[str], class_name: str | None = None)
 
 def packaged_path(source: Source) -> Path:
     """Return the file of the package for a card as it is published."""
-    return PACKAGED / f"{_digest([source.model, source.config, [], None])}.json.gz"
+    return PACKAGED / f"{_digest([source.model, source.config])}.json.gz"
 
 
 def write(path: Path, model: str, record: Record) -> None:
@@ -99,9 +99,9 @@ def _text(document: Any) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
-def packaged_answers(path: Path) -> Mapping[str, Any]:
-    """Return the answers of a packaged record where they were found with the versions that are installed here."""
-    document = _document(path)
+def packaged_answers(source: Source) -> Mapping[str, Any]:
+    """Return the answers that the package has for a card, where they are of the versions that are installed here."""
+    document = _document(packaged_path(source))
     found: Mapping[str, Any] = document.get("answers", {}) if document.get("versions") == _versions() else {}
     return found
 

@@ -46,13 +46,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="compare, and write nothing; exit code 1 if one differs")
     parser.add_argument("--missing", action="store_true", help="only cards that have no record of these versions")
     arguments = parser.parse_args()
-    from hfcount.records import Record, packaged_answers, packaged_path, write
+    from hfcount.records import Record, packaged_answers, write
     from hfcount.sources import resolve
     from hfcount.sources.cards import card_names
 
     differing = 0
     for card in arguments.cards.split(",") if arguments.cards else sorted(card_names()):
-        before = packaged_answers(packaged_path(resolve(f"card:{card}")))
+        before = packaged_answers(resolve(f"card:{card}"))
         if arguments.missing and before:
             continue
         begin = time.perf_counter()

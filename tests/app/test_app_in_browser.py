@@ -14,7 +14,6 @@ from chromium import WAIT, browser, watched
 
 pytest.importorskip("gradio", reason="the page needs Gradio: pip install 'hfcount[app]'")
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-pytestmark = pytest.mark.slow
 __all__ = ["browser"]  # a fixture
 
 GPT2, GPT2_24_LAYERS = "124,439,808", f"{124_439_808 + 12 * (12 * 768**2 + 13 * 768):,}"

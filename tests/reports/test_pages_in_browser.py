@@ -15,7 +15,6 @@ from hfcount.costing import memory
 from hfcount.reports.html import audit_page, comparison_page, count_page, memory_page
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="needs Playwright: pip install playwright")
-pytestmark = pytest.mark.slow
 __all__ = ["browser"]  # a fixture
 
 HOSTILE = "evil/<script>alert(1)</script>\"' onload='x\u202e}}{{7*7}}"
