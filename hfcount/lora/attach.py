@@ -19,6 +19,7 @@ Three consequences, which are read from what was attached and not assumed:
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import logging
 import re
 import warnings
@@ -115,8 +116,8 @@ def task_type(model: PreTrainedModel) -> str | None:
     for ending, task in _TASKS:
         if name.endswith(ending):
             return task
-    if not model.can_generate():
-        return None
+    if not model.can_generate() or "input_ids" not in inspect.signature(type(model).forward).parameters:
+        return None  # PEFT's wrappers give a model `input_ids`; one that hears or sees is trained in the plain one
     return "SEQ_2_SEQ_LM" if model.config.is_encoder_decoder else "CAUSAL_LM"
 
 

@@ -102,6 +102,21 @@ def test_every_kind_of_training_is_as_it_really_is(kind, how, tmp_path):
     assert fake.flops == {phase: fake.flops[phase] for phase in real.flops}
 
 
+def test_adapters_of_a_model_that_hears_are_trained_as_they_really_are(tmp_path):
+    """PEFT's wrapper for sequence to sequence gives `input_ids` to a forward that has none."""
+    config = transformers.WhisperConfig(
+        vocab_size=96, d_model=32, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4,
+        decoder_attention_heads=4, encoder_ffn_dim=48, decoder_ffn_dim=48, max_source_positions=16,
+        max_target_positions=16, num_mel_bins=8, pad_token_id=0, bos_token_id=1, eos_token_id=2,
+        decoder_start_token_id=1, suppress_tokens=None, begin_suppress_tokens=None,
+    )  # fmt: skip
+    bench = bench_of(tmp_path, config, "WhisperForConditionalGeneration")
+    kind, run = wished("fp32", rank=4), run_of(batch=2, seq=8)
+    fake, real = simulate(bench, kind, run), really(bench, kind, run)
+    assert fake.highest == real.highest
+    assert fake.highest["gradients"] > 0
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("task", ["masked LM", "sequence to sequence", "image classification"])
 def test_the_types_of_a_task_that_are_run_really_are_as_they_were_simulated(task):
