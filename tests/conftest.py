@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import importlib.util
+import itertools
 import os
 import sys
 import tempfile
@@ -69,9 +70,23 @@ PINNED = {
 
 
 @pytest.fixture(autouse=True)
-def no_packaged_records(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the package has on record of its cards is not asked: tests are of the steps themselves."""
-    monkeypatch.setattr("hfcount.records.PACKAGED", Path(os.environ["HFCOUNT_CACHE"]) / "none")
+def no_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests are of the steps themselves: neither the package nor an earlier test has anything on record.
+
+    A test that names a cache of its own has its records there.
+    """
+    shared = os.environ["HFCOUNT_CACHE"]
+    own = Path(shared) / f"test-{next(_NUMBERS)}"
+
+    def root() -> Path:
+        named = os.environ["HFCOUNT_CACHE"]
+        return own if named == shared else Path(named)
+
+    monkeypatch.setattr("hfcount.records.PACKAGED", own / "none")
+    monkeypatch.setattr("hfcount.records.cache_root", root)
+
+
+_NUMBERS = itertools.count()
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ COMMANDS = (
 )
 MARK = "=== next ==="
 ALL = (
+    "from hfcount.cli import progress\nprogress.AFTER_SECONDS = 600.0\n"  # a slow machine shows no line of progress
     "from hfcount.cli.app import run\n"
     f"for command in {COMMANDS!r}:\n"
     f"    run(command)\n    print({MARK!r}, flush=True)\n"
