@@ -7,7 +7,7 @@ parameters, shape by shape, or refuses. Exit code 1 where a number is wrong.
     python scripts/single_fields.py                    # about an hour and a half on two cores
     python scripts/single_fields.py --types gpt2,llama
     python scripts/single_fields.py --share 0.05       # every twentieth variant
-    python scripts/single_fields.py --keep FILE        # write each type's row; one that FILE has is not tried again
+    python scripts/single_fields.py --keep benchmarks/formulas/single_fields.jsonl   # go on where that stands
 """
 
 from __future__ import annotations

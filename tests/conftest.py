@@ -53,6 +53,8 @@ PINNED = {
     "test_families[olmoe-": "the same",
     "test_families[qwen3-moe": "the same",
     "test_published_memory.py": "published figures are held with the versions of constraints.txt",
+    "test_every_suffix_of_an_output[card": "the packaged forms are of the versions in constraints.txt",
+    "test_build_records.py": "the packaged records are of the versions in constraints.txt",
     "test_every_bucket_to_the_byte": "what layers keep is of the versions in constraints.txt, else an estimate",
     "test_an_adapter_on_fused_experts_makes_a_copy_of_them": "PEFT 0.20 adds adapters to fused experts in another way",
     "test_llama_7b_is_what_the_prototype_traced": "5.10's Llama keeps rotary tables in another way",

@@ -97,7 +97,7 @@ def test_a_class_without_checkpointing_says_so_once(tmp_path: Path, cache: Path)
     found = hfcount.memory(folder_of(RESNET, tmp_path), batch=2)
     said = [note for note in found.notes if note.startswith("no peak with gradient checkpointing")]
     assert len(said) == 1
-    assert "does not support activation checkpointing" in said[0]
+    assert "ResNetForImageClassification does not support" in said[0]
 
 
 def test_a_record_that_was_cut_is_none(tmp_path: Path, cache: Path) -> None:
