@@ -71,7 +71,7 @@ def step_form(
     free = tuple(each for each in free if values.get(each, 1) > 1)
     pattern = _pattern(bench, run)
     traces = _WHOLE if pattern is None else pattern.traces
-    chosen = points(values, free, _sides(bench), most=_most(bench), count=len(traces))
+    chosen = points(values, free, _sides(bench), most=_most(bench, values[TOKENS]), count=len(traces))
     if chosen is None:
         return None
     begun, readings = time.monotonic(), []
@@ -111,8 +111,9 @@ def _sides(bench: Workbench) -> frozenset[int]:
     return frozenset(sides | {side + -side % 32 for side in sides})
 
 
-def _most(bench: Workbench) -> dict[str, int]:
-    return {} if bench.positions is None else {TOKENS: bench.positions}
+def _most(bench: Workbench, tokens: int) -> dict[str, int]:
+    """How long a trace may be: within the model's positions, unless what is asked is beyond them too."""
+    return {} if bench.positions is None or tokens > bench.positions else {TOKENS: bench.positions}
 
 
 def measured(ledger: Ledger) -> Simulation:

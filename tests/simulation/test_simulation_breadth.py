@@ -20,7 +20,9 @@ from hfcount.deadline import TimeIsUp
 from hfcount.errors import BadInput
 from hfcount.simulating import memory_of
 from hfcount.simulation.inputs import make_inputs, special_ids
+from hfcount.simulation.plan import NotSimulated
 from hfcount.simulation.simulate import simulate
+from hfcount.simulation.steps import steps_of
 from hfcount.simulation.subject import skeleton_of
 from hfcount.sources import resolve
 from hfcount.workbench import Workbench
@@ -220,6 +222,17 @@ def test_a_row_longer_than_the_table_of_positions_is_refused(tmp_path):
     config = transformers.GPT2Config(vocab_size=96, n_positions=16, n_embd=32, n_layer=2, n_head=4)
     with pytest.raises(IndexError, match="index 23 is out of a table of 16"):
         simulate(bench_of(tmp_path, config, "GPT2LMHeadModel"), wished(), run_of(seq=24))
+
+
+def test_no_form_is_stretched_beyond_the_table_of_positions(tmp_path):
+    """A form of rows that fit says nothing about rows that no step can have."""
+    config = transformers.GPT2Config(vocab_size=96, n_positions=512, n_embd=32, n_layer=4, n_head=4)
+    bench = bench_of(tmp_path, config, "GPT2LMHeadModel")
+    steps = steps_of(bench)
+    assert steps.at(wished(), run_of(batch=2, seq=512)).peak.bytes
+    for rows in (1, 2):
+        with pytest.raises(NotSimulated, match="out of a table of 512"):
+            steps.at(wished(), run_of(batch=rows, seq=1000))
 
 
 def test_chance_does_not_change_a_simulation():
