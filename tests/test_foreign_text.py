@@ -339,6 +339,7 @@ SIGNS = st.text(alphabet="ab1 \\`*_[]()<>#+-.!|&;@~$:/='\"{}^?\n\t\r\u202e\u200b
 @example("a\\|b")
 @example("__a__")
 @example("1. a")
+@example("1 #")
 def test_markdown_shows_the_text_itself(text: str) -> None:
     """In a cell and in an item of a list: one run of text, or one of code, that reads as the text does."""
     expected = "".join(sign if sign.isprintable() else ascii(sign)[1:-1] for sign in text)

@@ -45,7 +45,8 @@ _MARKUP = re.compile(
     r"[\\`*~$]"
     r"|(?<=\])\(|\A\["  # a link; what stands in brackets alone is none where nothing defines it
     r"|(?<!\w)_+|_+(?!\w)"  # within a word `_` is no emphasis
-    r"|(?<=http):|(?<=https):|(?<=ftp):|(?<=www)\.",  # GitHub makes links of these
+    r"|(?<=http):|(?<=https):|(?<=ftp):|(?<=www)\."  # GitHub makes links of these
+    r"|(?<=\s)#+\Z",  # closes a heading
     re.IGNORECASE,
 )
 _ENTITIES = (
