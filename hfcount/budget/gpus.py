@@ -69,7 +69,7 @@ def gpus() -> tuple[Gpu, ...]:
 def gpu(name: str) -> Gpu:
     """Return the GPU called `name`, in any case and with blanks or hyphens.
 
-    "24GB" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this machine;
+    "24GB" or "24G" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this machine;
     "2x4090" are two of them. Raises BadInput with the near names where there is none.
 
     >>> gpu("RTX 4090").total_mib
@@ -82,7 +82,7 @@ def gpu(name: str) -> Gpu:
     asked = re.sub(r"[\s_]+", "-", name.strip().lower())
     if asked == "auto":
         return _of_this_machine()
-    if size := re.fullmatch(r"(\d{1,4})-?(gb|gib)", asked):
+    if size := re.fullmatch(r"(\d{1,4})-?(gb?|gib)", asked):
         return _of_a_size(int(size[1]), size[2])
     if asked not in by_alias and not near(asked, by_alias):
         raise BadInput(f"GPU {name!r} is not known: `hfcount list gpus` has all names; a size works too, as in 24GB")

@@ -53,6 +53,7 @@ def test_a_size_is_a_card_too() -> None:
     assert gpu("24GiB").total_mib == 24 * 1024
     sold = [each.total_mib for each in gpus() if each.nominal_gb == 24 and each.vendor == "NVIDIA"]
     assert gpu("24 gb").total_mib == min(sold)
+    assert gpu("24G") == gpu("24GB")
     assert gpu("7GB").total_bytes <= 7 * 10**9  # no card is sold with so much
 
 
