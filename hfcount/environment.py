@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-import logging
 import platform
 from collections.abc import Iterator
 from typing import Any
 
 from hfcount.errors import one_line
+from hfcount.quiet import quiet_bitsandbytes
 
 PACKAGES = (
     "transformers", "torch", "peft", "accelerate", "bitsandbytes", "huggingface_hub", "safetensors", "pandas",
@@ -88,13 +88,12 @@ def _device() -> str:
 
 def _bitsandbytes_backend() -> str:
     """The device that bitsandbytes quantizes NF4 on here, found by quantizing one block."""
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     try:
         import torch
 
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        from bitsandbytes.functional import quantize_4bit
-
+        with quiet_bitsandbytes():
+            from bitsandbytes.functional import quantize_4bit
         quantize_4bit(torch.zeros(64, device=device), quant_type="nf4")
     except Exception as error:  # whatever it is, the answer is that it cannot
         return f"none ({type(error).__name__})"

@@ -171,3 +171,20 @@ def test_no_dumping_ground_and_no_long_files() -> None:
         lines = len(path.read_text(encoding="utf-8").splitlines())
         limit = 600 if path.parent.name == "minigpt" else 450  # a model file is read from top to bottom in one piece
         assert lines <= limit, f"{path.name} has {lines} lines: two ideas in it?"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_bitsandbytes_is_imported_quietly(path: Path) -> None:
+    """On a CPU with AVX512-BF16 its import warns of a kernel that nothing here needs."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    within = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.With) and "quiet_bitsandbytes" in ast.unparse(node.items[0])
+        for inner in ast.walk(node)
+    }
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import | ast.ImportFrom) and re.match(
+            r"(from|import) bitsandbytes\b", ast.unparse(node)
+        ):
+            assert id(node) in within, f"line {node.lineno}"

@@ -69,8 +69,8 @@ def gpus() -> tuple[Gpu, ...]:
 def gpu(name: str) -> Gpu:
     """Return the GPU called `name`, in any case and with blanks or hyphens.
 
-    "24GB" or "24G" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this machine;
-    "2x4090" are two of them. Raises BadInput with the near names where there is none.
+    "24GB" or "24G" is a card sold with so much, "24GiB" one that has exactly that; "auto" is the first GPU of this
+    machine; "2x4090" are two of them. Raises BadInput with the near names where there is none.
 
     >>> gpu("RTX 4090").total_mib
     24564

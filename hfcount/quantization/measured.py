@@ -23,11 +23,10 @@ def measured(shape: Sequence[int], scheme: Scheme, device: str) -> Stored | None
 
     if math.prod(shape) > MOST_ELEMENTS.get(device, 0):
         return None
-    with quiet_bitsandbytes():
-        try:
-            return _weighed(torch.zeros(tuple(shape), dtype=torch.float16, device=device), scheme)
-        except (ImportError, RuntimeError, NotImplementedError):
-            return None
+    try:
+        return _weighed(torch.zeros(tuple(shape), dtype=torch.float16, device=device), scheme)
+    except (ImportError, RuntimeError, NotImplementedError):
+        return None
 
 
 def device() -> str:
@@ -38,9 +37,10 @@ def device() -> str:
 
 
 def _weighed(weight: Any, scheme: Scheme) -> Stored:
-    import bitsandbytes
     import torch
 
+    with quiet_bitsandbytes():
+        import bitsandbytes
     if scheme.kind in FOUR_BIT:
         storage = {1: torch.uint8, 2: torch.bfloat16, 4: torch.float32}[scheme.storage_bytes]
         packed, state = bitsandbytes.functional.quantize_4bit(

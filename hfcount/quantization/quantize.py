@@ -11,6 +11,7 @@ from hfcount.errors import UnsoundForm
 from hfcount.quantization.conversion import converted_modules, converted_rows
 from hfcount.quantization.measured import device, measured
 from hfcount.quantization.storage import Scheme, Stored, stored
+from hfcount.quiet import quiet_bitsandbytes
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -86,7 +87,7 @@ def confirmed(shapes: list[tuple[int, ...]], scheme: Scheme) -> str:
     name = {"cpu": "CPU", "cuda": "GPU"}[where]
     if not held:
         return f"closed form alone: no matrix is small enough, or of a kind, to be quantized on the {name} here"
-    import bitsandbytes
-
+    with quiet_bitsandbytes():
+        import bitsandbytes
     checked = "every distinct shape" if held == len(shapes) else f"{held} of {len(shapes)} distinct shapes"
     return f"closed form, equal to what bitsandbytes {bitsandbytes.__version__} stores on the {name} for {checked}"

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from hfcount.budget.recipes import Precision
+from hfcount.quiet import quiet_bitsandbytes
 from hfcount.simulation.ledger import Ledger
 
 
@@ -146,8 +147,8 @@ def _adafactor(parameters: Parameters, stepping: str) -> Any:
 
 def _bitsandbytes(name: str) -> Callable[[Parameters, str], Any]:
     def make(parameters: Parameters, stepping: str) -> Any:
-        import bitsandbytes
-
+        with quiet_bitsandbytes():
+            import bitsandbytes
         return getattr(bitsandbytes.optim, name)(parameters)
 
     return make
