@@ -66,18 +66,18 @@ def test_a_step_keeps_what_autograd_keeps(family: str, base: str, autocast: bool
     assert simulated_kept(tmp_path, family, way, run) == kept_bytes(trained(kind, fields, run), run)
 
 
-def alive_bytes() -> int:
+def alive() -> dict[int, torch.UntypedStorage]:
+    """The storages of all live tensors, which live as long as the answer does."""
     gc.collect()
-    tensors = {id(each): each for each in gc.get_objects() if isinstance(each, torch.Tensor)}
-    storages = {each.untyped_storage()._cdata: each.untyped_storage().nbytes() for each in tensors.values()}
-    return sum(storages.values())
+    tensors = (each for each in gc.get_objects() if isinstance(each, torch.Tensor))
+    return {each.untyped_storage()._cdata: each.untyped_storage() for each in tensors}
 
 
 def test_a_scaler_keeps_what_torchs_keeps(tmp_path: Path) -> None:
     """A plain loop of torch's own on the CPU, written here, with a GradScaler and without."""
 
     def kept(scaler: torch.amp.GradScaler | None) -> int:
-        before = alive_bytes()
+        before = alive()
         model = torch.nn.Linear(8, 8)
         optimizer = torch.optim.SGD(model.parameters(), momentum=0.9)
         for _ in range(2):
@@ -91,7 +91,7 @@ def test_a_scaler_keeps_what_torchs_keeps(tmp_path: Path) -> None:
                 scaler.update()
             optimizer.zero_grad()
         del loss
-        return alive_bytes() - before
+        return sum(each.nbytes() for key, each in alive().items() if key not in before)
 
     more = kept(torch.amp.GradScaler("cpu")) - kept(None)
     bench = bench_of(tmp_path, LLAMA, "LlamaForCausalLM")
